@@ -1,0 +1,79 @@
+package supervisor
+
+import (
+	"fmt"
+	"time"
+)
+
+// State is where a [Restarter] is in its life:
+//
+//	        Serve                    ready
+//	idle ----------> starting --------------------> ready
+//	 ^                ^    |                          |
+//	 |        restart |    | ends                ends |
+//	 |                |    v                          |
+//	 |               backoff <------------------------+
+//	 |                                                |
+//	 +--- stopping <--- ctx ends, in any state        +--> ended, gave-up
+//
+// A restart without delay passes through backoff too. From ended and gave-up
+// only a new call of Serve leads on.
+type State int
+
+const (
+	StateIdle     State = iota // not served: never was, or was stopped
+	StateStarting              // started, not ready yet
+	StateReady                 // started and ready
+	StateBackoff               // ended, and waiting for the next start
+	StateStopping              // told to stop, and not yet ended
+	StateEnded                 // ended for good, as its policy or its error wants it
+	StateGaveUp                // ended for good, after too many restarts
+)
+
+// String gives the state in lower case: idle, starting, ready, backoff,
+// stopping, ended, gave-up.
+func (s State) String() string {
+	switch s {
+	case StateIdle:
+		return "idle"
+	case StateStarting:
+		return "starting"
+	case StateReady:
+		return "ready"
+	case StateBackoff:
+		return "backoff"
+	case StateStopping:
+		return "stopping"
+	case StateEnded:
+		return "ended"
+	case StateGaveUp:
+		return "gave-up"
+	default:
+		return fmt.Sprintf("State(%d)", int(s))
+	}
+}
+
+// Status is what a [Restarter] knows about its service at one moment.
+type Status struct {
+	Name  string
+	State State
+	Since time.Time // when State began
+
+	// Generation is the number of the latest start, counted from 1 over the
+	// whole life of the Restarter; it is also how many starts there were.
+	Generation uint64
+	// Restarts is how many of these starts followed an end that nobody asked
+	// for. It never goes back.
+	Restarts int
+	// Consecutive is how many ends that led, or would have led, to a restart
+	// came in a row: it is 0 again when the service was ready for
+	// Backoff.ResetAfter. The host's trouble is not counted.
+	Consecutive int
+
+	// LastError is what the latest run that ended unasked returned or panicked
+	// with (*PanicError). It stays while the next one runs. Nil if no run has
+	// ended so, or if it returned nil.
+	LastError error
+	LastExit  time.Time // when that was, zero if never
+	NextTry   time.Time // when the next start is due, in StateBackoff; zero otherwise
+}
