@@ -1,0 +1,237 @@
+package procworker
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/poppobuilder/poppobuilder/procworker/ipc"
+)
+
+// A generation is one start of a worker's child, and everything that lives as
+// long as that child.
+type generation struct {
+	w      *Worker
+	number uint64
+
+	proc    *process // guarded by w.mu until spawn has returned
+	isReady bool     // guarded by w.mu
+	conn    *ipc.Conn
+	channel *drainFile // what conn reads
+	outputs []*output
+
+	killed   chan struct{} // closed by Kill
+	killOnce sync.Once
+	exited   chan struct{} // closed when the child is dead, and not reaped yet
+	ready    chan struct{} // closed when "ready" has come
+	trouble  chan error    // a reason to stop the child, from the reader
+	lost     chan error    // what the channel ended with, from the reader
+	lostErr  error
+	heard    atomic.Int64 // when the last message came, in ns since started
+	started  time.Time
+}
+
+func newGeneration(w *Worker, number uint64) *generation {
+	return &generation{
+		w:       w,
+		number:  number,
+		killed:  make(chan struct{}),
+		exited:  make(chan struct{}),
+		ready:   make(chan struct{}),
+		trouble: make(chan error, 1),
+		lost:    make(chan error, 1),
+	}
+}
+
+// run looks after a started child until it and its tree have ended.
+func (g *generation) run(ctx context.Context, ready func()) error {
+	go g.waitExit()
+	if g.conn != nil {
+		go g.receive()
+	}
+	reason := g.watch(ctx, ready)
+	if reason != nil {
+		g.stop(errors.Is(reason, ctx.Err()))
+	}
+	end := g.finish()
+	if reason == nil {
+		reason = g.verdict(end)
+	}
+	g.w.record(exitOf(end, reason))
+	return reason
+}
+
+func (g *generation) waitExit() {
+	defer close(g.exited)
+	g.proc.wait()
+}
+
+// watch returns nil when the child has ended or was killed, and otherwise the
+// reason why it is to be stopped.
+func (g *generation) watch(ctx context.Context, ready func()) error {
+	w := g.w
+	if w.Ready == ReadyAtOnce || w.Ready == ReadyAuto && !w.IPC {
+		w.becomeReady(g)
+	}
+	isUp, lost := g.ready, g.lost
+	readyTimeout := orDefault(w.ReadyTimeout, DefaultReadyTimeout)
+	tooLate, silent, gone := newAlarm(readyTimeout), newAlarm(-1), newAlarm(-1)
+	defer func() { tooLate.stop(); silent.stop(); gone.stop() }()
+	for {
+		select {
+		case <-g.exited:
+			return nil
+		case <-g.killed:
+			g.proc.killTree()
+			<-g.exited
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-g.trouble:
+			return err
+		case <-isUp:
+			isUp = nil
+			tooLate.stop()
+			ready()
+			if w.HeartbeatTimeout > 0 && g.conn != nil {
+				g.touch()
+				silent = newAlarm(w.HeartbeatTimeout)
+			}
+		case <-tooLate.C:
+			return &ReadyTimeoutError{Name: w.String(), Timeout: readyTimeout}
+		case <-silent.C:
+			left := w.HeartbeatTimeout - g.silence()
+			if left <= 0 {
+				return &HeartbeatError{Name: w.String(), Timeout: w.HeartbeatTimeout}
+			}
+			silent = newAlarm(left)
+		case g.lostErr = <-lost:
+			// Nearly always it is just about to exit.
+			lost = nil
+			gone = newAlarm(max(w.stop().grace(), 0))
+		case <-gone.C:
+			return &ChannelError{Name: w.String(), Err: g.lostErr}
+		}
+	}
+}
+
+// An alarm is a timer that may be none.
+type alarm struct {
+	C <-chan time.Time
+	t *time.Timer
+}
+
+// newAlarm returns an alarm that goes off after d; never, if d is negative.
+func newAlarm(d time.Duration) alarm {
+	if d < 0 {
+		return alarm{}
+	}
+	t := time.NewTimer(d)
+	return alarm{C: t.C, t: t}
+}
+
+func (a *alarm) stop() {
+	if a.t != nil {
+		a.t.Stop()
+	}
+	*a = alarm{}
+}
+
+func (g *generation) touch() { g.heard.Store(int64(time.Since(g.started))) }
+func (g *generation) silence() time.Duration {
+	return time.Since(g.started) - time.Duration(g.heard.Load())
+}
+
+// receive reads the channel to its end. It is the only caller of the
+// worker's message hooks.
+func (g *generation) receive() {
+	bad := 0
+	for {
+		m, err := g.conn.Receive()
+		var malformed *ipc.MalformedError
+		switch {
+		case errors.As(err, &malformed):
+			bad++
+			g.w.malformed.Add(1)
+			if g.w.OnMalformed != nil {
+				g.w.OnMalformed(g.number, malformed)
+			}
+			if bad == MaxMalformed {
+				g.complain(&ProtocolError{Name: g.w.String(), Malformed: bad, Last: malformed})
+			}
+		case err != nil:
+			g.lost <- err
+			close(g.lost)
+			return
+		default:
+			g.touch()
+			g.handle(m)
+		}
+	}
+}
+
+func (g *generation) handle(m ipc.Message) {
+	var fatal error
+	switch m.Type {
+	case "ready":
+		g.w.becomeReady(g)
+	case "metrics":
+		var body ipc.Metrics
+		if m.Decode(&body) == nil {
+			g.w.setMetrics(body.Metrics)
+		}
+	case "error":
+		var body ipc.Error
+		if m.Decode(&body) == nil && body.Fatal {
+			fatal = &FatalError{Name: g.w.String(), Reason: body.Error}
+		}
+	}
+	if g.w.OnMessage != nil {
+		g.w.OnMessage(g.number, m)
+	}
+	if fatal != nil {
+		g.complain(fatal)
+	}
+}
+
+// complain gives the first reason to stop the child; later ones add nothing.
+func (g *generation) complain(err error) {
+	select {
+	case g.trouble <- err:
+	default:
+	}
+}
+
+// finish ends what the dead child has left, and collects what it has said.
+func (g *generation) finish() ending {
+	end := g.proc.clear()
+	if g.conn != nil {
+		g.channel.drain()
+		for range g.lost { // closed when the last message is delivered
+		}
+		_ = g.conn.Close()
+	}
+	for _, o := range g.outputs {
+		o.finish()
+	}
+	return end
+}
+
+// verdict tells what the end of a child means that nobody has stopped.
+func (g *generation) verdict(end ending) error {
+	select {
+	case err := <-g.trouble: // said with its last breath
+		return err
+	default:
+	}
+	ready := g.w.ready(g)
+	if ready && end.code == 0 {
+		return nil
+	}
+	return &ExitError{
+		Name: g.w.String(), PID: end.pid, Code: end.code, Signal: end.signal, CoreDump: end.coreDump,
+		BeforeReady: !ready, UserTime: end.user, SystemTime: end.system, MaxRSS: end.maxRSS,
+	}
+}

@@ -1,0 +1,101 @@
+package procworker
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// isSubreaper asks the kernel, so that it does not matter who has made this
+// process one. The first process of a container is one by birth.
+func isSubreaper() bool {
+	var is int32
+	_, _, errno := unix.RawSyscall(unix.SYS_PRCTL, unix.PR_GET_CHILD_SUBREAPER, uintptr(unsafe.Pointer(&is)), 0)
+	return errno == 0 && is != 0 || os.Getpid() == 1
+}
+
+// hunt kills and reaps the orphans that belong to a dead child, until there
+// are none. The child itself is not reaped yet, so its number is still its own.
+func hunt(child int, cookie string) {
+	// The kernel may skip an entry of a list that changes while it is read;
+	// so only an empty list, or two lists without prey, are the end.
+	for misses := 0; misses < 2; {
+		pids := orphans()
+		if len(pids) == 0 {
+			return
+		}
+		found := false
+		for _, pid := range pids {
+			if pid != child && belongs(pid, child, cookie) {
+				found = true
+				destroy(pid)
+			}
+		}
+		if found {
+			misses = 0
+		} else {
+			misses++
+		}
+	}
+}
+
+// destroy kills an orphan with all that hangs below it, and reaps it.
+func destroy(pid int) {
+	below := openDescendants(pid)
+	_ = syscall.Kill(pid, syscall.SIGKILL)
+	for _, d := range below {
+		d.kill()
+	}
+	for {
+		if _, err := syscall.Wait4(pid, nil, 0, nil); err != syscall.EINTR {
+			return
+		}
+	}
+}
+
+// belongs reports whether a process is in the child's group or carries its
+// cookie.
+func belongs(pid, child int, cookie string) bool {
+	s, err := readStat(pid)
+	if err != nil {
+		return false
+	}
+	return s.group == child || hasCookie(pid, cookie)
+}
+
+// hasCookie looks for the cookie in a process's environment.
+func hasCookie(pid int, cookie string) bool {
+	want := envSpawn + "=" + cookie
+	for range transitTries {
+		env := readProc(pid, "environ")
+		if len(env) == 0 && len(readProc(pid, "cmdline")) > 0 {
+			env = readProc(pid, "environ") // it may just have been executed
+			if len(env) == 0 {
+				return false // it has none
+			}
+		}
+		if len(env) > 0 {
+			return strings.Contains("\x00"+env, "\x00"+want+"\x00")
+		}
+		// Neither arguments nor environment: it is gone, or it is on its way
+		// from one program to the next, or to its end, where its children
+		// become ours. Nothing tells when it has arrived.
+		if s, err := readStat(pid); err != nil || s.dead() {
+			return false
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return false
+}
+
+// transitTries bounds, in milliseconds, how long a process may be on its way.
+const transitTries = 5000
+
+func readProc(pid int, name string) string {
+	text, _ := os.ReadFile(procPath(pid, name))
+	return string(text)
+}

@@ -1,0 +1,108 @@
+package procworker_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/poppobuilder/poppobuilder/procworker"
+)
+
+// A lockedBuffer may be read while it is written.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func TestOutputIsWhole(t *testing.T) {
+	t.Parallel()
+	// One writer for both: one pipe, and the order is kept.
+	var both bytes.Buffer
+	w := &procworker.Worker{
+		Command: []string{"sh", "-c", `i=0; while [ $i -lt 500 ]; do echo out; echo err >&2; i=$((i+1)); done; printf end`},
+		Stdout:  &both, Stderr: &both,
+	}
+	if err := serve(t, w).end(); err != nil {
+		t.Fatal(err)
+	}
+	if want := strings.Repeat("out\nerr\n", 500) + "end"; both.String() != want {
+		t.Errorf("got %d bytes, want %d", both.Len(), len(want))
+	}
+	// Two writers, and much of it.
+	var out, errs lockedBuffer
+	w = &procworker.Worker{
+		Command: []string{"sh", "-c", `head -c 800000 /dev/zero; echo oops >&2`},
+		Stdout:  &out, Stderr: &errs,
+	}
+	if err := serve(t, w).end(); err != nil {
+		t.Fatal(err)
+	}
+	if out.buf.Len() != 800000 || errs.buf.String() != "oops\n" || w.Snapshot().DroppedOutput != 0 {
+		t.Errorf("got %d bytes and %q, dropped %d", out.buf.Len(), errs.buf.String(), w.Snapshot().DroppedOutput)
+	}
+}
+
+// A gatedWriter does not return before its gate is open.
+type gatedWriter struct{ gate chan struct{} }
+
+func (w gatedWriter) Write(p []byte) (int, error) {
+	<-w.gate
+	return len(p), nil
+}
+
+type failingWriter struct{}
+
+func (failingWriter) Write(p []byte) (int, error) { return 0, errors.New("disk full") }
+
+func TestOutputNeverBlocksTheChild(t *testing.T) {
+	t.Parallel()
+	const size = 8 << 20
+	gate := make(chan struct{})
+	w := shell(t, `head -c 8388608 /dev/zero; `+sayReady+`read line <&3; exit 0`)
+	w.Stdout = gatedWriter{gate}
+	s := serve(t, w).awaitReady() // it has written all, and nobody has taken anything
+	if err := w.Send(t.Context(), note{Type: "note"}); err != nil {
+		t.Fatal(err)
+	}
+	close(gate)
+	if err := s.end(); err != nil {
+		t.Fatal(err)
+	}
+	if dropped := w.Snapshot().DroppedOutput; dropped < size-3<<20 || dropped >= size {
+		t.Errorf("dropped %d bytes", dropped)
+	}
+
+	w = &procworker.Worker{Command: []string{"head", "-c", "100000", "/dev/zero"}, Stdout: failingWriter{}}
+	if err := serve(t, w).end(); err != nil {
+		t.Fatal(err)
+	}
+	if dropped := w.Snapshot().DroppedOutput; dropped != 100000 {
+		t.Errorf("dropped %d bytes, want 100000", dropped)
+	}
+}
+
+func TestOutputToFile(t *testing.T) {
+	t.Parallel()
+	f, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := &procworker.Worker{Command: []string{"sh", "-c", "echo to a file; echo as well >&2"}, Stdout: f, Stderr: f}
+	if err := serve(t, w).end(); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := os.ReadFile(f.Name()); string(got) != "to a file\nas well\n" {
+		t.Errorf("got %q", got)
+	}
+}

@@ -1,0 +1,147 @@
+package procworker
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+func procPath(pid int, name string) string {
+	return "/proc/" + strconv.Itoa(pid) + "/" + name
+}
+
+// orphansFile lists the children of the main thread. The kernel gives orphans
+// to the first thread of the subreaper that is not exiting
+// (find_alive_thread in kernel/exit.c), and Go's main thread never exits.
+func orphansFile() string {
+	pid := strconv.Itoa(os.Getpid())
+	return "/proc/self/task/" + pid + "/children"
+}
+
+// orphans returns the children among which the orphans are.
+func orphans() []int {
+	return readChildren(orphansFile(), nil)
+}
+
+// readChildren appends the numbers in a children file to pids.
+func readChildren(file string, pids []int) []int {
+	text, _ := os.ReadFile(file)
+	for field := range bytes.FieldsSeq(text) {
+		if pid, err := strconv.Atoi(string(field)); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// children returns the children of all threads of a process.
+func children(pid int) (pids []int) {
+	tasks, _ := os.ReadDir(procPath(pid, "task"))
+	for _, task := range tasks {
+		pids = readChildren(procPath(pid, "task/"+task.Name()+"/children"), pids)
+	}
+	return pids
+}
+
+// A stat is what we need of /proc/PID/stat, proc(5).
+type stat struct {
+	state         byte
+	parent, group int
+}
+
+func (s stat) dead() bool { return s.state == 'Z' || s.state == 'X' }
+
+func readStat(pid int) (s stat, err error) {
+	text, err := os.ReadFile(procPath(pid, "stat"))
+	if err != nil {
+		return s, err
+	}
+	// The name, in parentheses, may hold anything.
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(fields) < 3 || len(fields[0]) != 1 {
+		return s, errors.New("strange " + procPath(pid, "stat"))
+	}
+	s.state = fields[0][0]
+	for i, field := range []*int{&s.parent, &s.group} {
+		if *field, err = strconv.Atoi(fields[i+1]); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// A handle is a pidfd: whatever is done through it cannot hit a process that
+// has got the number of a dead one.
+type handle int
+
+// open returns a handle of a process that still fits.
+func open(pid int, fits func(stat) bool) (handle, bool) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return 0, false
+	}
+	if s, err := readStat(pid); err != nil || !fits(s) {
+		_ = unix.Close(fd)
+		return 0, false
+	}
+	return handle(fd), true
+}
+
+// kill kills the process, returns when it is dead, and closes the handle.
+func (h handle) kill() {
+	_ = unix.PidfdSendSignal(int(h), unix.SIGKILL, nil, 0)
+	for {
+		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(h), Events: unix.POLLIN}}, -1); !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	_ = unix.Close(int(h))
+}
+
+// openDescendants returns handles of all that hangs below a process.
+func openDescendants(pid int) (below []handle) {
+	for _, child := range children(pid) {
+		h, ok := open(child, func(s stat) bool { return s.parent == pid })
+		if !ok {
+			continue
+		}
+		below = append(below, h)
+		below = append(below, openDescendants(child)...)
+	}
+	return below
+}
+
+// awaitGroup returns when no member of a killed group is alive. Nearly always
+// the first look tells.
+func awaitGroup(group int) {
+	for syscall.Kill(-group, 0) == nil {
+		member, ok := findMember(group)
+		if !ok {
+			return // only zombies are left, whose parents have not waited yet
+		}
+		member.kill()
+	}
+}
+
+func findMember(group int) (handle, bool) {
+	entries, _ := os.ReadDir("/proc")
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		inGroup := func(s stat) bool { return s.group == group && !s.dead() }
+		if s, err := readStat(pid); err != nil || !inGroup(s) {
+			continue
+		}
+		if h, ok := open(pid, inGroup); ok {
+			return h, true
+		}
+	}
+	return 0, false
+}

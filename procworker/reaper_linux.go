@@ -1,0 +1,129 @@
+package procworker
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Subreaper makes this process the parent of all its orphaned descendants
+// (PR_SET_CHILD_SUBREAPER, prctl(2)), so that [Worker.Serve] finds and kills
+// those that have left the child's group, session and parents. Call it once,
+// before the first child is started. Release undoes it, and waits a last time
+// for the orphans that are dead.
+//
+// Somebody has to wait for the orphans that end while nobody looks for them.
+// A goroutine does, and wakes up only when a child of this process has died.
+// It never takes an exit status from os/exec and os.StartProcess, which hold
+// a pidfd of each child that they are going to wait for: a child for which
+// nobody holds one is an orphan. So code that starts processes by
+// syscall.ForkExec alone must ask for one too (SysProcAttr.PidFD).
+//
+// It needs Linux 5.4 with /proc mounted; the error says what is missing.
+func Subreaper() (release func(), err error) {
+	self, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
+		return nil, fmt.Errorf("become subreaper: %w; pidfds need Linux 5.4", os.NewSyscallError("pidfd_open", err))
+	}
+	_ = unix.Close(self)
+	if _, err := os.ReadFile(orphansFile()); err != nil {
+		return nil, fmt.Errorf("become subreaper: %w; it needs /proc", err)
+	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return nil, fmt.Errorf("become subreaper: %w", os.NewSyscallError("prctl", err))
+	}
+	r := &reaper{deaths: make(chan os.Signal, 1), quit: make(chan struct{}), done: make(chan struct{})}
+	signal.Notify(r.deaths, syscall.SIGCHLD)
+	go r.serve()
+	return sync.OnceFunc(r.release), nil
+}
+
+// reaperPause is how long the reaper rests after it has looked: orphans may
+// stay zombies for that long, but a storm of deaths does not keep it busy.
+const reaperPause = 100 * time.Millisecond
+
+// A reaper waits for orphans.
+type reaper struct {
+	deaths     chan os.Signal
+	quit, done chan struct{}
+}
+
+func (r *reaper) serve() {
+	defer close(r.done)
+	for {
+		select {
+		case <-r.quit:
+			return
+		case <-r.deaths:
+		}
+		reapOrphans()
+		select {
+		case <-r.quit:
+			return
+		case <-time.After(reaperPause):
+		}
+	}
+}
+
+func (r *reaper) release() {
+	signal.Stop(r.deaths)
+	close(r.quit)
+	<-r.done
+	reapOrphans()
+	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+}
+
+// reapOrphans waits for the dead orphans.
+func reapOrphans() {
+	var dead []int
+	for _, pid := range orphans() {
+		if isZombie(pid) {
+			dead = append(dead, pid)
+		}
+	}
+	if len(dead) == 0 {
+		return
+	}
+	// After the look at the dead: whoever will wait for one of them has held
+	// its pidfd since before it could die.
+	held := heldPids()
+	for _, pid := range dead {
+		if !held[pid] {
+			_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+		}
+	}
+}
+
+func isZombie(pid int) bool {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	return err == nil && info.Signo != 0
+}
+
+// heldPids returns the processes for which this process holds a pidfd.
+func heldPids() map[int]bool {
+	held := make(map[int]bool)
+	entries, _ := os.ReadDir("/proc/self/fd")
+	for _, entry := range entries {
+		target, err := os.Readlink("/proc/self/fd/" + entry.Name())
+		if err != nil || !strings.Contains(target, "pidfd") {
+			continue
+		}
+		info, _ := os.ReadFile("/proc/self/fdinfo/" + entry.Name())
+		for line := range strings.Lines(string(info)) {
+			if value, ok := strings.CutPrefix(line, "Pid:"); ok {
+				if pid, err := strconv.Atoi(strings.TrimSpace(value)); err == nil {
+					held[pid] = true
+				}
+			}
+		}
+	}
+	return held
+}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package procworker_test
+
+var linuxRoles map[string]func(string) int

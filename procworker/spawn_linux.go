@@ -1,0 +1,189 @@
+package procworker
+
+import (
+	"errors"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	syscallCONT = syscall.SIGCONT
+	errTextBusy = syscall.ETXTBSY
+)
+
+func sysHandle(fd uintptr) int { return int(fd) }
+
+func signalName(sig syscall.Signal) string { return unix.SignalName(sig) }
+
+// A forkRequest asks the spawner for one start.
+type forkRequest struct {
+	l     *launch
+	attr  *syscall.ProcAttr
+	reply chan forkReply
+}
+
+type forkReply struct {
+	pid int
+	err error
+}
+
+// spawner returns where to ask for a start. The kernel ties PDEATHSIG to the
+// thread that forked and not to its process (prctl(2)): were that thread to
+// end, as Go's threads do, the child would be killed. So all starts of this
+// process happen on one thread, which stays for ever.
+var spawner = sync.OnceValue(func() chan<- forkRequest {
+	requests := make(chan forkRequest)
+	go serveForks(requests)
+	return requests
+})
+
+func serveForks(requests <-chan forkRequest) {
+	runtime.LockOSThread()
+	for r := range requests {
+		pid, err := syscall.ForkExec(r.l.path, r.l.argv, r.attr)
+		r.reply <- forkReply{pid, err}
+	}
+}
+
+// A process is a started child.
+type process struct {
+	pid    int
+	cookie string
+	pidfd  *os.File // readable once the child is dead; nil before Linux 5.4
+
+	mu     sync.Mutex // guards reaped; held while the child is signalled
+	reaped bool
+}
+
+func start(l *launch) (*process, error) {
+	pidfd := -1
+	attr := &syscall.ProcAttr{
+		Dir: l.dir,
+		Env: l.env,
+		Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: l.deathSignal, PidFD: &pidfd},
+	}
+	for _, f := range l.files {
+		attr.Files = append(attr.Files, f.Fd())
+	}
+	r := forkRequest{l: l, attr: attr, reply: make(chan forkReply, 1)}
+	spawner() <- r
+	reply := <-r.reply
+	runtime.KeepAlive(l.files)
+	if reply.err != nil {
+		return nil, &os.PathError{Op: "fork/exec", Path: l.path, Err: reply.err}
+	}
+	p := &process{pid: reply.pid, cookie: l.cookie}
+	if pidfd >= 0 {
+		// Non-blocking, so that the runtime's poller waits for it: a child
+		// costs no thread.
+		_ = syscall.SetNonblock(pidfd, true)
+		p.pidfd = os.NewFile(uintptr(pidfd), "pidfd")
+	}
+	return p, nil
+}
+
+// wait returns when the child is dead. It does not reap it, so that its
+// number and its group's stay taken.
+func (p *process) wait() {
+	if p.pidfd != nil {
+		raw, err := p.pidfd.SyscallConn()
+		if err == nil {
+			err = raw.Read(func(uintptr) bool { return p.isDead(unix.WNOHANG) })
+		}
+		if err == nil {
+			return
+		}
+	}
+	for !p.isDead(0) {
+	}
+}
+
+func (p *process) isDead(options int) bool {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PID, p.pid, &info, unix.WEXITED|unix.WNOWAIT|options, nil)
+	if errors.Is(err, unix.EINTR) {
+		return false
+	}
+	return err != nil || info.Signo != 0 // ECHILD: nothing is left to wait for
+}
+
+func (p *process) signal(sig os.Signal) error {
+	number, ok := sig.(syscall.Signal)
+	if !ok {
+		return errors.New("not a signal of this system: " + sig.String())
+	}
+	return p.send(p.pid, number)
+}
+
+func (p *process) signalGroup(sig syscall.Signal) { _ = p.send(-p.pid, sig) }
+
+func (p *process) send(target int, sig syscall.Signal) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reaped {
+		return os.ErrProcessDone
+	}
+	return os.NewSyscallError("kill", syscall.Kill(target, sig))
+}
+
+// killTree kills the group, and the descendants that have left it but still
+// hang below the child.
+func (p *process) killTree() {
+	below := openDescendants(p.pid)
+	p.signalGroup(syscall.SIGKILL)
+	for _, d := range below {
+		d.kill()
+	}
+}
+
+// clear kills all that the dead child has left, reaps it, and tells how it
+// ended.
+func (p *process) clear() ending {
+	p.signalGroup(syscall.SIGKILL)
+	if isSubreaper() {
+		hunt(p.pid, p.cookie)
+	}
+	end := p.reap()
+	awaitGroup(p.pid)
+	return end
+}
+
+func (p *process) reap() ending {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var status syscall.WaitStatus
+	var usage syscall.Rusage
+	var err error
+	for {
+		if _, err = syscall.Wait4(p.pid, &status, 0, &usage); !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	p.reaped = true
+	// Not before: while it is open, a reaper knows that the child is ours.
+	if p.pidfd != nil {
+		_ = p.pidfd.Close()
+	}
+	if err != nil {
+		return ending{pid: p.pid, code: -1} // somebody else has waited for it
+	}
+	end := endingOf(p.pid, status)
+	end.user = time.Duration(usage.Utime.Nano())
+	end.system = time.Duration(usage.Stime.Nano())
+	end.maxRSS = usage.Maxrss << 10
+	return end
+}
+
+func endingOf(pid int, status syscall.WaitStatus) ending {
+	end := ending{pid: pid, code: status.ExitStatus()}
+	if status.Signaled() {
+		end.signal = status.Signal()
+		end.coreDump = status.CoreDump()
+	}
+	return end
+}

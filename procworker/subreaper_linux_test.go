@@ -1,0 +1,192 @@
+package procworker_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/poppobuilder/poppobuilder/procworker"
+)
+
+var linuxRoles = map[string]func(string) int{
+	"emfile":   playEMFILE,
+	"unwaited": playUnwaited,
+}
+
+// becomeSubreaper lasts for the test, which must not be parallel.
+func becomeSubreaper(t *testing.T) (release func()) {
+	t.Helper()
+	release, err := procworker.Subreaper()
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(release)
+	return release
+}
+
+// Without the mechanism TestEscapeeHoldsPipes sees the escapee survive.
+func TestSubreaper(t *testing.T) {
+	becomeSubreaper(t)
+	tests := []struct {
+		name, script string
+		stop         bool
+	}{
+		{name: "child ends", script: escape + sayReady + "exit 0"},
+		{name: "child dies", script: escape + sayReady + "kill -9 $$"},
+		{name: "child is stopped", script: escape + sayReady + "exec sleep 1000", stop: true},
+		{name: "child ignores TERM", script: `trap "" TERM; ` + escape + sayReady + "while :; do sleep 1000; done", stop: true},
+		{name: "never ready", script: escape + "exit 1"},
+		{
+			name: "forks again and again", stop: true,
+			script: `setsid sh -c 'trap "" TERM HUP; (while :; do (sleep 0.01; sleep 1000) & sleep 0.02; done) & echo up >$UP' & read up <$UP; ` + sayReady + "exec sleep 1000",
+		},
+		{
+			name:   "stopped escapee",
+			script: `setsid sh -c '(sh -c "kill -STOP \$\$" & echo up >$UP) & exit' & read up <$UP; ` + sayReady + "exit 0",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w, m := escapee(t, tt.script)
+			w.Stop.Grace = 50 * time.Millisecond
+			s := serve(t, w)
+			if tt.stop {
+				s.awaitReady().stop()
+			} else {
+				_ = s.end()
+			}
+			if left := alive(m); len(left) > 0 {
+				t.Errorf("alive after Serve: %v", left)
+			}
+		})
+	}
+}
+
+// One worker's end must not touch another one's escapees.
+func TestSubreaperSparesOthers(t *testing.T) {
+	becomeSubreaper(t)
+	one, _ := escapee(t, escape+sayReady+"exec sleep 1000")
+	long := serve(t, one).awaitReady()
+	t.Run("other", func(t *testing.T) {
+		other, m := escapee(t, escape+sayReady+"exit 0")
+		if err := serve(t, other).end(); err != nil || len(alive(m)) > 0 {
+			t.Errorf("Serve = %v, alive %v", err, alive(m))
+		}
+	})
+	m := one.ExtraEnv[1]
+	if left := alive(m); len(left) != 2 {
+		t.Errorf("%d processes of the running worker, want 2", len(left))
+	}
+	long.stop()
+	if left := alive(m); len(left) > 0 {
+		t.Errorf("alive after Serve: %v", left)
+	}
+}
+
+// The reaper waits for orphans and for nobody else's children.
+func TestSubreaperStealsNothing(t *testing.T) {
+	release := becomeSubreaper(t)
+	// Orphans die all the time.
+	w := shell(t, sayReady+`while :; do setsid sh -c '(sleep 0.01 &)'; done`)
+	m := mark(t, w)
+	s := serve(t, w).awaitReady()
+	var group sync.WaitGroup
+	for _, attr := range []*syscall.SysProcAttr{nil, {Setsid: true}, {Setpgid: true}} {
+		group.Go(func() {
+			for i := range 150 {
+				cmd := exec.Command("sh", "-c", "exit "+strconv.Itoa(i%100))
+				cmd.SysProcAttr = attr
+				err := cmd.Run()
+				var exit *exec.ExitError
+				switch {
+				case i%100 == 0 && err == nil:
+				case errors.As(err, &exit) && exit.ExitCode() == i%100:
+				default:
+					t.Errorf("run %d: %v", i, err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	s.stop()
+	release()
+	if left := alive(m); len(left) > 0 {
+		t.Errorf("alive after Serve: %v", left)
+	}
+	if zombies := zombieChildren(t); len(zombies) > 0 {
+		t.Errorf("nobody has waited for %d children", len(zombies))
+	}
+}
+
+// A child that its owner has not waited for yet is no orphan. In a process of
+// its own, because only there can the test have the main thread, whose
+// children are listed together with the orphans.
+func TestSubreaperSparesTheUnwaited(t *testing.T) {
+	t.Parallel()
+	w := asChild(t, "unwaited")
+	w.IPC = false
+	err := serve(t, w).end()
+	var exit *procworker.ExitError
+	if errors.As(err, &exit) && exit.Code == cannot {
+		t.Skip("the main thread, or a subreaper, is not to be had")
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+const cannot = 77
+
+func playUnwaited(string) int {
+	runtime.LockOSThread()
+	if unix.Gettid() != os.Getpid() {
+		return cannot
+	}
+	release, err := procworker.Subreaper()
+	if err != nil {
+		return cannot
+	}
+	var commands []*exec.Cmd
+	for code := range 20 {
+		cmd := exec.Command("sh", "-c", "exit "+strconv.Itoa(code))
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: code%2 == 0}
+		if err := cmd.Start(); err != nil {
+			return 2
+		}
+		commands = append(commands, cmd)
+		// Returns when it is dead, and leaves it to its owner.
+		for unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+		}
+	}
+	release() // looks for dead orphans a last time
+	for code, cmd := range commands {
+		if _ = cmd.Wait(); cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != code {
+			os.Stderr.WriteString("the exit status of another's child is lost\n")
+			return 1
+		}
+	}
+	return 0
+}
+
+func zombieChildren(t *testing.T) (pids []string) {
+	self := strconv.Itoa(os.Getpid())
+	list, err := os.ReadFile("/proc/self/task/" + self + "/children")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range strings.Fields(string(list)) {
+		if stat, err := os.ReadFile("/proc/" + pid + "/stat"); err == nil && strings.Contains(string(stat), ") Z ") {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
