@@ -1,0 +1,100 @@
+package logs
+
+import (
+	"bytes"
+	"io"
+	"unicode/utf8"
+)
+
+// DefaultMaxLine is the longest line, in bytes without its newline, that
+// [Lines] keeps in one piece unless told.
+const DefaultMaxLine = 64 << 10
+
+// Lines makes whole lines of a stream of bytes, such as a program's output.
+// Each Write to the sink holds one or more of them, each with its newline.
+// A longer line than the maximum is cut in several, not inside a UTF-8
+// character. It holds at most one line in memory.
+//
+// It is not for use by several goroutines at once.
+type Lines struct {
+	w   io.Writer
+	max int
+	buf []byte // lines that wait to be passed on, the last one incomplete
+}
+
+// NewLines returns a Lines that passes on to w. A max of 0 is
+// [DefaultMaxLine]; the least is [utf8.UTFMax].
+func NewLines(w io.Writer, max int) *Lines {
+	switch {
+	case max <= 0:
+		max = DefaultMaxLine
+	case max < utf8.UTFMax:
+		max = utf8.UTFMax
+	}
+	return &Lines{w: w, max: max}
+}
+
+// Write takes the next bytes of the stream, and passes on the lines that they
+// complete. If the sink fails, these are gone; the next Write goes on.
+func (l *Lines) Write(p []byte) (int, error) {
+	n := len(p)
+	var failed error
+	for len(p) > 0 {
+		// One byte more than the longest line: there is its newline, or
+		// else it is too long.
+		take := min(len(p), l.max+1-len(l.buf))
+		l.buf = append(l.buf, p[:take]...)
+		p = p[take:]
+		if len(l.buf) > l.max || len(p) == 0 {
+			if err := l.pass(); err != nil && failed == nil {
+				failed = err
+			}
+		}
+	}
+	return n, failed
+}
+
+// Close passes on a last line that had no newline, with one. It leaves the
+// sink open.
+func (l *Lines) Close() error {
+	if len(l.buf) == 0 {
+		return nil
+	}
+	_, err := l.w.Write(append(l.buf, '\n'))
+	l.buf = nil
+	return err
+}
+
+// pass passes on the complete lines. If the buffer is full of one incomplete
+// line, it passes on a piece of that.
+func (l *Lines) pass() error {
+	if whole := bytes.LastIndexByte(l.buf, '\n') + 1; whole > 0 {
+		_, err := l.w.Write(l.buf[:whole])
+		l.discard(whole)
+		return err
+	}
+	if len(l.buf) <= l.max {
+		return nil
+	}
+	cut := l.max
+	for back := 1; back < utf8.UTFMax; back++ {
+		if utf8.RuneStart(l.buf[cut]) {
+			break
+		}
+		cut--
+	}
+	if !utf8.RuneStart(l.buf[cut]) {
+		cut = l.max // no UTF-8
+	}
+	kept := l.buf[cut]
+	l.buf[cut] = '\n'
+	_, err := l.w.Write(l.buf[:cut+1])
+	l.buf[cut] = kept
+	l.discard(cut)
+	return err
+}
+
+// discard removes the first n bytes of the buffer.
+func (l *Lines) discard(n int) {
+	l.buf = l.buf[:copy(l.buf, l.buf[n:])]
+}
