@@ -1,0 +1,152 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/poppobuilder/poppobuilder/internal/project"
+	"github.com/poppobuilder/poppobuilder/internal/runs"
+	"github.com/poppobuilder/poppobuilder/procworker/ipc"
+)
+
+var (
+	// ErrStopping says that the daemon is about to end.
+	ErrStopping = errors.New("the daemon is stopping")
+	// ErrDisabled says that no run of a disabled project may start.
+	ErrDisabled = errors.New("the project is disabled")
+	// ErrNotRunnable says that a project has nothing to run.
+	ErrNotRunnable = errors.New("the project is not runnable")
+	// ErrNothingToCancel says that a project has no run that waits or
+	// executes.
+	ErrNothingToCancel = errors.New("the project has no run to cancel")
+)
+
+// RunNow asks for a run of a project. If one waits in the queue already, that
+// one is returned, and no longer waits for a time to come; while one executes,
+// one more is queued.
+//
+// Errors: [project.ErrNotFound], [ErrDisabled], [ErrNotRunnable], [ErrStopping].
+func (d *Dispatcher) RunNow(ctx context.Context, id string) (runs.Run, error) {
+	return ask(ctx, d, func() (runs.Run, error) { return d.runNow(id) })
+}
+
+func (d *Dispatcher) runNow(id string) (runs.Run, error) {
+	l, err := d.lane(id)
+	switch {
+	case err != nil:
+		return runs.Run{}, err
+	case d.draining:
+		return runs.Run{}, ErrStopping
+	case !l.project.Enabled:
+		return runs.Run{}, fmt.Errorf("%w: \"poppobuilder project enable %s\" changes that", ErrDisabled, id)
+	}
+	if err := l.project.Runnable(); err != nil {
+		return runs.Run{}, fmt.Errorf("%w: %w", ErrNotRunnable, err)
+	}
+	var run runs.Run
+	if len(l.queue) > 0 {
+		if run, err = d.store.Expedite(l.queue[0].ID); err != nil {
+			return runs.Run{}, err
+		}
+		l.queue[0] = run
+	} else {
+		if run, err = d.store.Enqueue(runs.Request{Project: id, Reason: runs.Manual}); err != nil {
+			return runs.Run{}, err
+		}
+		l.queue = append(l.queue, run)
+		l.due = time.Time{}
+	}
+	d.settle(l)
+	return run, nil
+}
+
+// Cancel ends a project's runs: those that wait, and the one that executes,
+// for whose end it waits. It returns the latter, or else the one that waited
+// longest. The project is due again after its interval.
+//
+// Errors: [project.ErrNotFound], [ErrNothingToCancel], [ErrStopping].
+func (d *Dispatcher) Cancel(ctx context.Context, id string) (runs.Run, error) {
+	ended := make(chan runs.Run, 1)
+	if _, err := ask(ctx, d, func() (struct{}, error) { return struct{}{}, d.cancel(id, ended) }); err != nil {
+		return runs.Run{}, err
+	}
+	select {
+	case run := <-ended:
+		return run, nil
+	case <-d.closed:
+		return runs.Run{}, ErrStopping
+	case <-ctx.Done():
+		return runs.Run{}, ctx.Err()
+	}
+}
+
+func (d *Dispatcher) cancel(id string, ended chan<- runs.Run) error {
+	l, err := d.lane(id)
+	switch {
+	case err != nil:
+		return err
+	case l.active == nil && len(l.queue) == 0:
+		return fmt.Errorf("project %s: %w", id, ErrNothingToCancel)
+	}
+	var first string
+	if len(l.queue) > 0 {
+		first = l.queue[0].ID
+	}
+	d.cancelQueued(l, "cancelled while it waited")
+	if l.active != nil {
+		l.active.ended = append(l.active.ended, ended)
+		d.requestStop(l, "cancelled")
+		return nil
+	}
+	run, err := d.store.Get(first)
+	if err != nil {
+		return err
+	}
+	ended <- run
+	l.lastEnd = time.Now()
+	l.due = d.dueAtEnd(l)
+	d.settle(l)
+	return nil
+}
+
+// requestStop asks the worker to stop the lane's run, once.
+func (d *Dispatcher) requestStop(l *lane, reason string) {
+	a := l.active
+	if a.stop != "" {
+		return
+	}
+	a.stop = reason
+	d.pool.Send(a.worker, a.generation, ipc.Cancel{Run: a.run.ID, Reason: reason})
+	d.stopAfter(l, Grace+slack, reason)
+}
+
+// stopAfter sees to it that a run ends: when the time is over, it is asked to
+// stop; if it was asked already, its worker is replaced.
+func (d *Dispatcher) stopAfter(l *lane, wait time.Duration, reason string) {
+	a := l.active
+	if a.backstop != nil {
+		a.backstop.Stop()
+	}
+	a.backstop = time.AfterFunc(wait, func() {
+		d.post(func() {
+			switch {
+			case l.active != a:
+			case a.stop == "":
+				d.requestStop(l, reason)
+			default:
+				d.pool.Replace(a.worker, a.generation, fmt.Sprintf("run %s did not end %v after it was asked to stop", a.run.ID, Grace+slack))
+			}
+		})
+	})
+}
+
+// lane returns the lane of a project that the registry has.
+func (d *Dispatcher) lane(id string) (*lane, error) {
+	l := d.lanes[id]
+	if l == nil || l.removed {
+		return nil, fmt.Errorf("project %s: %w", id, project.ErrNotFound)
+	}
+	return l, nil
+}

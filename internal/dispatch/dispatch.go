@@ -1,0 +1,273 @@
+// Package dispatch decides what runs next: it watches which projects are due
+// or were asked for, lets the strategy choose among them, and gives the chosen
+// run to the worker that has been idle the longest.
+//
+// A [Dispatcher] is one owner loop. What happens outside, a worker that became
+// ready, a run that finished, a command of the operator, is a function that
+// the loop executes; nobody else touches its state. What the loop wants to
+// tell a worker it hands to a [Pool], which never blocks it. After each round
+// it publishes a [Snapshot].
+//
+// # When a project runs
+//
+// A project is due its interval after its last run ended, and at once when it
+// was just added or enabled. A run that failed is tried again after a delay
+// that doubles from attempt to attempt; one that was cut short, because its
+// worker died or was stopped, is tried again without counting as a failure.
+// A project never has two runs at once.
+package dispatch
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/poppobuilder/poppobuilder/internal/project"
+	"github.com/poppobuilder/poppobuilder/internal/runs"
+	"github.com/poppobuilder/poppobuilder/procworker/ipc"
+	"github.com/poppobuilder/poppobuilder/schedule"
+)
+
+// Grace is how long a run's command that was asked to stop, because of a
+// timeout or a cancellation, has until it is killed.
+const Grace = 10 * time.Second
+
+// slack is what a worker gets on top of the times that it was told, before
+// the dispatcher takes matters into its own hands.
+const slack = 5 * time.Second
+
+// A Pool carries the dispatcher's wishes to the workers. Its methods return at
+// once. A wish that concerns a generation that is gone is dropped: the
+// dispatcher hears of the end of every generation by [Dispatcher.WorkerGone].
+type Pool interface {
+	// Send puts a message in the queue of one generation of a worker.
+	Send(worker int, generation uint64, message ipc.Body)
+	// Replace kills that generation, because it does not obey.
+	Replace(worker int, generation uint64, why string)
+}
+
+// Settings are what a reload can change.
+type Settings struct {
+	Strategy      schedule.Kind
+	Interval      time.Duration // between a project's runs, unless it says otherwise
+	RunTimeout    time.Duration // 0: none
+	RetryAttempts int
+	RetryDelay    time.Duration // before the first retry; it doubles from there
+	LogLimits     ipc.LogLimits
+}
+
+// Options are what a [Dispatcher] is made of. All are required.
+type Options struct {
+	Store    runs.Store
+	Pool     Pool
+	Log      *slog.Logger
+	LogPath  func(project string) string // where a project's output goes
+	Settings Settings
+}
+
+// A Dispatcher is a service: it works while it is served.
+type Dispatcher struct {
+	store   runs.Store
+	pool    Pool
+	log     *slog.Logger
+	logPath func(project string) string
+
+	inbox  chan func() // executed by the loop, in order
+	closed chan struct{}
+	close  sync.Once
+
+	published atomic.Pointer[Snapshot]
+
+	// What follows belongs to the loop.
+	settings Settings
+	strategy schedule.Strategy
+	lanes    map[string]*lane
+	workers  map[int]*worker
+	idle     []int // numbers of the idle workers, the one that waits longest first
+	draining bool
+}
+
+// A worker is what the dispatcher knows of a member of the pool that is ready.
+type worker struct {
+	generation uint64
+	lane       *lane  // whose run it has; nil: idle
+	leaving    bool   // gets no more runs
+	onIdle     func() // to be called when it has nothing; may be nil
+}
+
+// retired calls onIdle, once.
+func (w *worker) retired() {
+	if f := w.onIdle; f != nil {
+		w.onIdle = nil
+		f()
+	}
+}
+
+// New returns a dispatcher that knows no project and no worker yet.
+func New(o Options) *Dispatcher {
+	d := &Dispatcher{
+		store:    o.Store,
+		pool:     o.Pool,
+		log:      o.Log,
+		logPath:  o.LogPath,
+		inbox:    make(chan func(), 64),
+		closed:   make(chan struct{}),
+		settings: o.Settings,
+		strategy: o.Settings.Strategy.New(),
+		lanes:    make(map[string]*lane),
+		workers:  make(map[int]*worker),
+	}
+	d.publish()
+	return d
+}
+
+// String returns "dispatch".
+func (*Dispatcher) String() string { return "dispatch" }
+
+// Serve runs the loop until ctx ends. It may be served again.
+func (d *Dispatcher) Serve(ctx context.Context) error {
+	for {
+		select {
+		case f := <-d.inbox:
+			f()
+			d.drainInbox()
+			d.assign()
+			d.publish()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// drainInbox executes what else has arrived, so that a burst costs one round.
+func (d *Dispatcher) drainInbox() {
+	for range cap(d.inbox) {
+		select {
+		case f := <-d.inbox:
+			f()
+		default:
+			return
+		}
+	}
+}
+
+// Close releases everybody who waits for the loop, for ever: call it when the
+// dispatcher will not be served again.
+func (d *Dispatcher) Close() {
+	d.close.Do(func() { close(d.closed) })
+}
+
+// post hands f to the loop. It waits while the inbox is full.
+func (d *Dispatcher) post(f func()) {
+	select {
+	case d.inbox <- f:
+	case <-d.closed:
+	}
+}
+
+// ask has the loop execute f and waits for its answer.
+func ask[T any](ctx context.Context, d *Dispatcher, f func() (T, error)) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	answers := make(chan answer, 1)
+	var none T
+	select {
+	case d.inbox <- func() { v, err := f(); answers <- answer{v, err} }:
+	case <-d.closed:
+		return none, ErrStopping
+	case <-ctx.Done():
+		return none, ctx.Err()
+	}
+	select {
+	case a := <-answers:
+		return a.value, a.err
+	case <-d.closed:
+		return none, ErrStopping
+	case <-ctx.Done():
+		return none, ctx.Err()
+	}
+}
+
+// call is [ask] without an answer.
+func (d *Dispatcher) call(ctx context.Context, f func()) error {
+	_, err := ask(ctx, d, func() (struct{}, error) { f(); return struct{}{}, nil })
+	return err
+}
+
+// Alive asks the loop for a sign of life.
+func (d *Dispatcher) Alive(ctx context.Context) error {
+	return d.call(ctx, func() {})
+}
+
+// Configure changes the settings. What waits keeps waiting, under the new
+// strategy; a run that executes keeps what it was started with.
+func (d *Dispatcher) Configure(ctx context.Context, s Settings) error {
+	return d.call(ctx, func() {
+		if s.Strategy != d.settings.Strategy {
+			next := s.Strategy.New()
+			schedule.Transfer(d.strategy, next)
+			d.strategy = next
+		}
+		d.settings = s
+		for _, l := range d.lanes {
+			d.settle(l)
+		}
+	})
+}
+
+// SetProjects tells which projects there are from now on.
+func (d *Dispatcher) SetProjects(ctx context.Context, projects []project.Project) error {
+	return d.call(ctx, func() { d.setProjects(projects) })
+}
+
+// Drain lets no new run start, for good. Runs that are cut short from now on
+// are queued again, for the next start.
+func (d *Dispatcher) Drain(ctx context.Context) error {
+	return d.call(ctx, func() {
+		d.draining = true
+		for _, l := range d.lanes {
+			d.settle(l)
+		}
+	})
+}
+
+// assign gives runs to idle workers while there are both.
+func (d *Dispatcher) assign() {
+	for len(d.idle) > 0 && !d.draining {
+		item, ok := d.strategy.Pop()
+		if !ok {
+			return
+		}
+		n := d.idle[0]
+		d.idle = d.idle[1:]
+		l := d.lanes[item.ID]
+		l.waiting = false
+		d.start(l, n)
+	}
+}
+
+// start gives the lane's next run to an idle worker.
+func (d *Dispatcher) start(l *lane, n int) {
+	w := d.workers[n]
+	run, err := d.store.Claim(l.takeReady(time.Now()).ID, n)
+	if err != nil {
+		d.log.Error("claim run", "project", l.project.ID, "error", err)
+		d.idle = append(d.idle, n)
+		d.settle(l)
+		return
+	}
+	spec := d.spec(l, run)
+	w.lane = l
+	l.active = &active{run: run, worker: n, generation: w.generation}
+	d.pool.Send(n, w.generation, ipc.Run{Run: spec})
+	d.log.Info("run started", "project", run.Project, "run", run.ID, "attempt", run.Attempt, "reason", run.Reason, "worker", n)
+	if spec.TimeoutMS > 0 {
+		// The worker keeps the time itself. This is for one that does not.
+		d.stopAfter(l, time.Duration(spec.TimeoutMS)*time.Millisecond+slack/2, "timeout")
+	}
+	d.settle(l)
+}

@@ -1,0 +1,82 @@
+package dispatch
+
+import (
+	"time"
+
+	"github.com/poppobuilder/poppobuilder/internal/runs"
+)
+
+// A Snapshot is the state of a dispatcher at one moment. It is never changed.
+type Snapshot struct {
+	Strategy string
+	Queued   int // runs that wait
+	Running  int // runs that execute
+	Draining bool
+	Workers  map[int]WorkerRun // of the workers that have a run
+	Projects map[string]Project
+}
+
+// WorkerRun tells which run a worker has.
+type WorkerRun struct{ Project, Run string }
+
+// Project is the state of a project.
+type Project struct {
+	State string    // idle, queued, running, disabled, not-runnable
+	Run   string    // the run that executes, else the one that waits
+	Next  time.Time // when the next run is due or tried again; zero: unknown, or now
+	Last  *runs.Run // the run that ended last
+}
+
+// The states of a [Project].
+const (
+	StateIdle        = "idle"
+	StateQueued      = "queued"
+	StateRunning     = "running"
+	StateDisabled    = "disabled"
+	StateNotRunnable = "not-runnable"
+)
+
+// Snapshot returns the latest published state. It never waits.
+func (d *Dispatcher) Snapshot() *Snapshot { return d.published.Load() }
+
+// publish makes the state of now visible.
+func (d *Dispatcher) publish() {
+	s := &Snapshot{
+		Strategy: d.settings.Strategy.String(),
+		Draining: d.draining,
+		Workers:  make(map[int]WorkerRun, len(d.workers)),
+		Projects: make(map[string]Project, len(d.lanes)),
+	}
+	for n, w := range d.workers {
+		if w.lane != nil {
+			s.Workers[n] = WorkerRun{Project: w.lane.project.ID, Run: w.lane.active.run.ID}
+		}
+	}
+	for id, l := range d.lanes {
+		s.Queued += len(l.queue)
+		if l.active != nil {
+			s.Running++
+		}
+		if !l.removed {
+			s.Projects[id] = l.describe()
+		}
+	}
+	d.published.Store(s)
+}
+
+func (l *lane) describe() Project {
+	p := Project{State: StateIdle, Next: l.due, Last: l.last}
+	if len(l.queue) > 0 {
+		p.State, p.Run = StateQueued, l.queue[0].ID
+		p.Next = l.queue[0].NotBefore
+	}
+	switch {
+	case l.active != nil:
+		p.State, p.Run = StateRunning, l.active.run.ID
+	case !l.project.Enabled:
+		p.State, p.Next = StateDisabled, time.Time{}
+	case l.project.Runnable() != nil:
+		p.State, p.Next = StateNotRunnable, time.Time{}
+	}
+	return p
+}

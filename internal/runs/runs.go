@@ -1,0 +1,134 @@
+// Package runs keeps the queue of runs that wait, the ones that execute, and
+// the history of the ones that ended.
+//
+// # The life of a run
+//
+//	          Enqueue              Claim               Finish
+//	(nothing) -------> queued ---------------> running --------> succeeded
+//	                     |                        |              failed
+//	                     | Finish                 |              timed-out
+//	                     v                        +------------> cancelled
+//	                 cancelled                                   interrupted
+//	                                                             preempted
+//
+// A run is one execution. What is tried again, after a failure or because it
+// was cut short, is a new run with the same Origin and the next Attempt, which
+// [Store.Finish] queues in the same step that ends the old one.
+package runs
+
+import (
+	"errors"
+	"time"
+)
+
+// State is the state of a run.
+type State string
+
+// The states. The first two are on the way, the others are final.
+const (
+	Queued      State = "queued"
+	Running     State = "running"
+	Succeeded   State = "succeeded"
+	Failed      State = "failed"
+	TimedOut    State = "timed-out"
+	Cancelled   State = "cancelled"
+	Interrupted State = "interrupted"
+	Preempted   State = "preempted"
+)
+
+// Final reports whether a run in this state is over.
+func (s State) Final() bool { return s != Queued && s != Running }
+
+// Reason tells why a run was queued.
+type Reason string
+
+// The reasons.
+const (
+	Schedule     Reason = "schedule"    // its interval was over, or it was just added or enabled
+	Manual       Reason = "manual"      // somebody asked
+	Retry        Reason = "retry"       // the attempt before it failed
+	Interruption Reason = "interrupted" // the attempt before it was cut short
+)
+
+// A Run is one execution of a project's command.
+type Run struct {
+	ID      string `json:"id"`      // sorts by the time of queueing
+	Project string `json:"project"` // the project's id
+	Origin  string `json:"origin"`  // the id of the first attempt; its own for a first attempt
+	Attempt int    `json:"attempt"` // 1 is the first
+	// Failures counts the attempts of this origin that failed before it.
+	// Interruptions are attempts, but no failures.
+	Failures int    `json:"failures,omitempty"`
+	Reason   Reason `json:"reason"`
+	State    State  `json:"state"`
+
+	QueuedAt   time.Time `json:"queuedAt"`
+	NotBefore  time.Time `json:"notBefore,omitzero"` // what is tried again waits until then
+	StartedAt  time.Time `json:"startedAt,omitzero"`
+	FinishedAt time.Time `json:"finishedAt,omitzero"`
+
+	Worker *int `json:"worker,omitempty"` // the number of the worker that took it
+	PID    int  `json:"pid,omitempty"`    // of the command
+
+	Exit
+}
+
+// Exit is how a run ended and what it used.
+type Exit struct {
+	ExitCode    *int   `json:"exitCode,omitempty"`
+	Signal      string `json:"signal,omitempty"` // such as "SIGKILL"
+	Error       string `json:"error,omitempty"`  // why it could not start, or who stopped it
+	UserMS      int64  `json:"userMs,omitempty"`
+	SystemMS    int64  `json:"systemMs,omitempty"`
+	MaxRSSBytes int64  `json:"maxRssBytes,omitempty"`
+}
+
+// A Request asks for a run to be queued.
+type Request struct {
+	Project   string
+	Reason    Reason
+	NotBefore time.Time // the zero time: at once
+	Origin    string    // empty: this is a first attempt
+	Attempt   int       // 0 counts as 1
+	Failures  int
+}
+
+// A Filter selects runs. Its zero value selects all of them.
+type Filter struct {
+	Project string // empty: of every project
+	State   State  // empty: in every state
+	Limit   int    // the newest so many; 0: all
+}
+
+// A Store keeps runs. What a method has returned without an error is kept as
+// well as the store can keep anything. Its methods may be called from any
+// goroutine.
+type Store interface {
+	// Enqueue queues a run.
+	Enqueue(Request) (Run, error)
+	// Expedite lets a queued run start at once that had to wait for its
+	// NotBefore.
+	Expedite(id string) (Run, error)
+	// Claim gives a queued run to a worker: from now on it is running.
+	Claim(id string, worker int) (Run, error)
+	// Started notes the process of a running run's command.
+	Started(id string, pid int) (Run, error)
+	// Finish ends a queued or running run in a final state and, in the same
+	// step, queues what comes next, if anything does.
+	Finish(id string, state State, exit Exit, next *Request) (ended Run, queued *Run, err error)
+	// Get returns one run.
+	Get(id string) (Run, error)
+	// List returns the runs that the filter selects, the newest first.
+	List(Filter) []Run
+	// Unfinished returns every run that is queued or running, the oldest
+	// first.
+	Unfinished() []Run
+}
+
+var (
+	// ErrNotFound says that no run has this id.
+	ErrNotFound = errors.New("no such run")
+	// ErrTransition says that a run cannot go from its state to the one that
+	// was asked for.
+	ErrTransition = errors.New("impossible change of state")
+)

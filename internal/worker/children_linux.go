@@ -1,0 +1,68 @@
+package worker
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"strconv"
+)
+
+// descendants returns the processes below this one.
+func descendants() []int {
+	found := children(os.Getpid())
+	for i := 0; i < len(found); i++ { // found grows
+		found = append(found, children(found[i])...)
+	}
+	return found
+}
+
+// children returns the children of a process, zombies included. One that is
+// forked or ends meanwhile may be missing.
+func children(pid int) []int {
+	dir := "/proc/" + strconv.Itoa(pid) + "/task"
+	threads, err := os.ReadDir(dir)
+	if err != nil {
+		return nil // it is gone
+	}
+	var found []int
+	for _, thread := range threads {
+		list, err := os.ReadFile(dir + "/" + thread.Name() + "/children")
+		if errors.Is(err, fs.ErrNotExist) && thread.Name() == strconv.Itoa(pid) {
+			return childrenByParent(pid) // a kernel without CONFIG_PROC_CHILDREN
+		}
+		for _, field := range bytes.Fields(list) {
+			if child, err := strconv.Atoi(string(field)); err == nil {
+				found = append(found, child)
+			}
+		}
+	}
+	return found
+}
+
+// childrenByParent returns the processes whose parent is pid, as
+// proc_pid_stat(5) tells it.
+func childrenByParent(pid int) []int {
+	all, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	parent := strconv.Itoa(pid)
+	var found []int
+	for _, entry := range all {
+		child, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		stat, err := os.ReadFile("/proc/" + entry.Name() + "/stat")
+		if err != nil {
+			continue
+		}
+		// "PID (NAME) STATE PARENT ...": the name may hold anything.
+		fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+		if len(fields) > 1 && string(fields[1]) == parent {
+			found = append(found, child)
+		}
+	}
+	return found
+}
