@@ -1,0 +1,336 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/poppobuilder/poppobuilder/internal/api"
+	"github.com/poppobuilder/poppobuilder/internal/config"
+	"github.com/poppobuilder/poppobuilder/pidfile"
+)
+
+// patience is how long a test waits for what must come. It is no promise: it
+// only keeps a broken program from hanging the tests.
+const patience = 30 * time.Second
+
+// stubborn is a command that is as hard to get rid of as a shell script can
+// be: it ignores TERM, and so do its child, and its grandchild in a session of
+// its own. All of them hold "alive" open, so whoever reads that sees the end
+// when the last of them is gone.
+const stubborn = `trap "" TERM; exec 9>alive; sh -c 'sleep 1000 & wait' & setsid sh -c 'trap "" TERM; sleep 1000 & wait' & echo up >&9; wait`
+
+// A testHome is a home with a daemon of the test's own.
+type testHome struct {
+	t     *testing.T
+	dir   string // of the project
+	paths config.Paths
+}
+
+// newHome makes a home whose daemon has this config, and sees to it that no
+// daemon outlives the test.
+func newHome(t *testing.T, settings string) *testHome {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "pb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &testHome{t: t, dir: dir, paths: config.NewPaths(filepath.Join(dir, "home"))}
+	t.Cleanup(func() {
+		pidfile.Signal(h.paths.PIDFile, syscall.SIGKILL)
+		if t.Failed() {
+			log, _ := os.ReadFile(h.paths.DaemonLog)
+			t.Logf("%s says:\n%s", h.paths.DaemonLog, log)
+		}
+		os.RemoveAll(dir)
+	})
+	if err := os.Mkdir(h.paths.Home, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(h.paths.Config, []byte(settings), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// run executes one command line of the program.
+func (h *testHome) run(args ...string) (stdout string, exit int) {
+	h.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	command := exec.Command(self, args...)
+	command.Env = append(os.Environ(), programVariable+"=1", "POPPOBUILDER_HOME="+h.paths.Home)
+	var problems bytes.Buffer
+	command.Stderr = &problems
+	out, err := command.Output()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return string(out) + problems.String(), exit.ExitCode()
+	} else if err != nil {
+		h.t.Fatal(err)
+	}
+	return string(out), 0
+}
+
+// must executes a command line that has to succeed.
+func (h *testHome) must(args ...string) string {
+	h.t.Helper()
+	out, exit := h.run(args...)
+	if exit != 0 {
+		h.t.Fatalf("%s: exit code %d: %s", strings.Join(args, " "), exit, out)
+	}
+	return out
+}
+
+func (h *testHome) status() api.Status {
+	h.t.Helper()
+	var s api.Status
+	if err := json.Unmarshal([]byte(h.must("daemon", "status", "--json")), &s); err != nil {
+		h.t.Fatal(err)
+	}
+	return s
+}
+
+// await asks for the status until it is as wanted.
+func (h *testHome) await(what string, wanted func(api.Status) bool) api.Status {
+	h.t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		if s := h.status(); wanted(s) {
+			return s
+		}
+	}
+	h.t.Fatalf("waited in vain for: %s; status is %+v", what, h.status())
+	panic("unreachable")
+}
+
+// startStubborn adds a project that runs [stubborn], starts the daemon, and
+// returns when the command runs. What it returns ends when the last process of
+// the command is gone.
+func (h *testHome) startStubborn() (alive *os.File) {
+	h.t.Helper()
+	h.must("project", "add", h.dir, "--id", "stubborn", "--", "sh", "-c", stubborn)
+	fifo := filepath.Join(h.dir, "alive")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+	h.must("daemon", "start")
+	alive, err := os.OpenFile(fifo, os.O_RDONLY, 0) // waits for the command
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { alive.Close() })
+	if _, err := io.ReadFull(alive, make([]byte, len("up\n"))); err != nil {
+		h.t.Fatalf("wait for the command: %v", err)
+	}
+	return alive
+}
+
+// awaitEnd waits until nobody holds the other end of alive.
+func awaitEnd(t *testing.T, alive *os.File) {
+	t.Helper()
+	alive.SetReadDeadline(time.Now().Add(patience))
+	if _, err := io.Copy(io.Discard, alive); err != nil {
+		t.Fatalf("processes of the command are still alive: %v", err)
+	}
+}
+
+// A watch is a process whose end can be awaited, though it is no child.
+type watch struct{ pid, fd int }
+
+func watchPID(t *testing.T, pid int) watch {
+	t.Helper()
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		t.Fatalf("watch process %d: %v", pid, err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	return watch{pid, fd}
+}
+
+func (w watch) awaitEnd(t *testing.T) {
+	t.Helper()
+	fds := []unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}}
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		if n, _ := unix.Poll(fds, int(time.Until(deadline).Milliseconds())); n == 1 {
+			return
+		}
+	}
+	t.Fatalf("process %d is still alive", w.pid)
+}
+
+func kill(t *testing.T, pid int, sig syscall.Signal) {
+	t.Helper()
+	if pid <= 1 {
+		t.Fatalf("no process to signal: pid %d", pid)
+	}
+	if err := syscall.Kill(pid, sig); err != nil {
+		t.Fatalf("signal %d: %v", pid, err)
+	}
+}
+
+func TestKilledWorkerComesBackWithGrowingDelay(t *testing.T) {
+	t.Parallel()
+	h := newHome(t, `{"daemon":{"maxProcesses":2,"port":null}}`)
+	h.must("daemon", "start")
+	bystander := h.status().Workers[1].PID
+	for i, bound := range []int64{1000, 2000, 4000} {
+		up := h.await("worker 0 to be idle", func(s api.Status) bool { return s.Workers[0].State == api.WorkerIdle })
+		if got := up.Workers[0].Restarts; got != i {
+			t.Errorf("after %d kills the worker has %d restarts", i, got)
+		}
+		kill(t, up.Workers[0].PID, syscall.SIGKILL)
+		down := h.await("worker 0 to be in backoff", func(s api.Status) bool { return s.Workers[0].State == api.WorkerBackoff })
+		w := down.Workers[0]
+		if w.PID != 0 || w.NextRetryMs == nil || *w.NextRetryMs > bound || w.LastExit != "signal SIGKILL" {
+			t.Errorf("after kill %d: %+v, want no pid and at most %d ms", i+1, w, bound)
+		}
+	}
+	log, err := os.ReadFile(h.paths.DaemonLog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, delay := range []string{"in=1s", "in=2s", "in=4s"} {
+		if !bytes.Contains(log, []byte(delay)) {
+			t.Errorf("the log does not say %s", delay)
+		}
+	}
+	if got := h.status().Workers[1]; got.PID != bystander || got.Restarts != 0 {
+		t.Errorf("the other worker was touched: %+v", got)
+	}
+	h.must("daemon", "stop")
+}
+
+func TestKilledMasterLeavesNothing(t *testing.T) {
+	t.Parallel()
+	h := newHome(t, `{"daemon":{"maxProcesses":2,"port":null}}`)
+	alive := h.startStubborn()
+	s := h.status()
+	var workers []watch
+	for _, w := range s.Workers {
+		workers = append(workers, watchPID(t, w.PID))
+	}
+	master := watchPID(t, s.PID)
+	kill(t, s.PID, syscall.SIGKILL)
+	killed := time.Now()
+	master.awaitEnd(t)
+	for _, w := range workers {
+		w.awaitEnd(t)
+	}
+	awaitEnd(t, alive)
+	t.Logf("everything was gone %v after the master", time.Since(killed).Round(time.Millisecond))
+	if _, exit := h.run("daemon", "status"); exit != 1 {
+		t.Errorf("status of a killed daemon exits with %d, want 1", exit)
+	}
+	h.must("project", "disable", "stubborn")
+	h.must("daemon", "start")
+	if again := h.status(); again.PID == s.PID || len(again.Workers) != 2 {
+		t.Errorf("the next start gave %+v", again)
+	}
+	h.must("daemon", "stop")
+}
+
+func TestKilledWorkerTakesItsRunAlong(t *testing.T) {
+	t.Parallel()
+	h := newHome(t, `{"daemon":{"maxProcesses":1,"port":null}}`)
+	alive := h.startStubborn()
+	kill(t, h.status().Workers[0].PID, syscall.SIGKILL)
+	awaitEnd(t, alive)
+	h.await("the run to be queued again", func(s api.Status) bool { return s.Queue.Queued == 1 })
+	if out := h.must("project", "runs", "stubborn"); !strings.Contains(out, "interrupted") {
+		t.Errorf("the run that was cut short is not listed as such:\n%s", out)
+	}
+	h.must("project", "disable", "stubborn")
+	h.must("daemon", "stop")
+}
+
+func TestStopKillsWhatIgnoresTERM(t *testing.T) {
+	t.Parallel()
+	h := newHome(t, `{"daemon":{"shutdownTimeout":"300ms","port":null}}`)
+	alive := h.startStubborn()
+	h.must("daemon", "stop")
+	awaitEnd(t, alive)
+	if out, exit := h.run("daemon", "status"); exit != 3 {
+		t.Errorf("status after stop: exit %d: %s", exit, out)
+	}
+}
+
+func TestSecondTERMKillsAtOnce(t *testing.T) {
+	t.Parallel()
+	h := newHome(t, `{"daemon":{"shutdownTimeout":"1h","port":null}}`)
+	alive := h.startStubborn()
+	master := watchPID(t, h.status().PID)
+	kill(t, master.pid, syscall.SIGTERM)
+	h.await("the daemon to be stopping", func(s api.Status) bool { return s.State == api.StateStopping })
+	kill(t, master.pid, syscall.SIGTERM)
+	master.awaitEnd(t)
+	awaitEnd(t, alive)
+}
+
+func TestStartsAtOnceGiveOneDaemon(t *testing.T) {
+	t.Parallel()
+	h := newHome(t, `{"daemon":{"port":null}}`)
+	var group sync.WaitGroup
+	outputs := make([]string, 5)
+	for i := range outputs {
+		group.Go(func() { outputs[i] = h.must("daemon", "start") })
+	}
+	group.Wait()
+	started := slices.DeleteFunc(slices.Clone(outputs), func(s string) bool { return !strings.HasPrefix(s, "Daemon started") })
+	if len(started) != 1 {
+		t.Errorf("starts said %q, want one that started it", outputs)
+	}
+	h.must("daemon", "stop")
+}
+
+func TestReloadTouchesNoWorkerThatStays(t *testing.T) {
+	t.Parallel()
+	h := newHome(t, `{"daemon":{"maxProcesses":2,"port":null}}`)
+	h.must("daemon", "start")
+	pids := func() string {
+		var pids []int
+		for _, w := range h.status().Workers {
+			pids = append(pids, w.PID)
+		}
+		return fmt.Sprint(pids)
+	}
+	before := pids()
+	h.must("daemon", "reload")
+	if got := pids(); got != before {
+		t.Errorf("a reload that changes nothing made of workers %s: %s", before, got)
+	}
+	h.must("global-config", "set", "daemon.maxProcesses", "4", "--reload")
+	h.await("four workers", func(s api.Status) bool { return len(s.Workers) == 4 && s.Workers[3].State == api.WorkerIdle })
+	h.must("global-config", "set", "daemon.maxProcesses", "2", "--reload")
+	h.await("two workers", func(s api.Status) bool { return len(s.Workers) == 2 })
+	if got := pids(); got != before {
+		t.Errorf("growing and shrinking made of workers %s: %s", before, got)
+	}
+	if err := os.WriteFile(h.paths.Config, []byte(`{"daemon":{"maxProcesses":0}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, exit := h.run("daemon", "reload"); exit != 6 || !strings.Contains(out, "maxProcesses") {
+		t.Errorf("reload of an invalid file: exit %d: %s", exit, out)
+	}
+	kill(t, h.status().PID, syscall.SIGHUP)
+	h.await("the signal's reload to be refused", func(s api.Status) bool { return s.Reload != nil && !s.Reload.OK })
+	if got := pids(); got != before {
+		t.Errorf("an invalid file made of workers %s: %s", before, got)
+	}
+	h.must("daemon", "stop")
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/poppobuilder/poppobuilder/internal/project"
+)
+
+// projectFlags are the flags that "project add" and "project set" share. Only
+// those that were given change anything.
+type projectFlags struct {
+	fs         *flag.FlagSet
+	name       string
+	priority   int
+	weight     float64
+	interval   optionalDuration
+	timeout    optionalDuration
+	retries    optionalInt
+	retryDelay optionalDuration
+	leftovers  string
+	env        map[string]string
+	unsetEnv   []string
+}
+
+func newProjectFlags(fs *flag.FlagSet) *projectFlags {
+	f := &projectFlags{fs: fs}
+	fs.StringVar(&f.name, "name", "", "what people call it (add: the name of the directory)")
+	fs.IntVar(&f.priority, "priority", project.DefaultPriority, "0..100, for the strategy \"priority\"; higher goes first")
+	fs.Float64Var(&f.weight, "weight", project.DefaultWeight, "0.1..10, for the strategies \"weighted\" and \"fair\"")
+	fs.Var(&f.interval, "interval", "pause between two runs; 0: none; \"default\": defaults.pollingInterval")
+	fs.Var(&f.timeout, "timeout", "`duration` after which a run is stopped; 0: never; \"default\": defaults.runTimeout")
+	fs.Var(&f.retries, "retries", "how often a failed run is tried again; \"default\": defaults.retryAttempts")
+	fs.Var(&f.retryDelay, "retry-delay", "pause before the first retry; \"default\": defaults.retryDelay")
+	fs.StringVar(&f.leftovers, "leftovers", project.LeftoversKill, "processes that outlive the command: `kill|wait` for them")
+	fs.Func("env", "`NAME=VALUE` for the command; may be repeated", f.addEnv)
+	return f
+}
+
+func (f *projectFlags) addEnv(entry string) error {
+	name, value, ok := strings.Cut(entry, "=")
+	if !ok || name == "" {
+		return fmt.Errorf("want NAME=VALUE")
+	}
+	if f.env == nil {
+		f.env = make(map[string]string)
+	}
+	f.env[name] = value
+	return nil
+}
+
+func (f *projectFlags) dropEnv(name string) error {
+	f.unsetEnv = append(f.unsetEnv, name)
+	return nil
+}
+
+// apply changes c by the flags that were given.
+func (f *projectFlags) apply(c *project.Config) {
+	f.fs.Visit(func(given *flag.Flag) {
+		switch given.Name {
+		case "name":
+			c.Name = f.name
+		case "priority":
+			c.Priority = f.priority
+		case "weight":
+			c.Weight = f.weight
+		case "interval":
+			c.CheckInterval = f.interval.value
+		case "timeout":
+			c.RunTimeout = f.timeout.value
+		case "retries":
+			c.RetryAttempts = f.retries.value
+		case "retry-delay":
+			c.RetryDelay = f.retryDelay.value
+		case "leftovers":
+			c.Leftovers = f.leftovers
+		}
+	})
+	if len(f.env) == 0 && len(f.unsetEnv) == 0 {
+		return
+	}
+	env := maps.Clone(c.Env)
+	if env == nil {
+		env = make(map[string]string)
+	}
+	for _, name := range f.unsetEnv {
+		delete(env, name)
+	}
+	maps.Copy(env, f.env)
+	c.Env = env
+}
+
+// useDefault is the value of a flag that takes a project's own setting away.
+const useDefault = "default"
+
+// optionalDuration is a flag for a duration, nil for the daemon's default.
+type optionalDuration struct{ value *time.Duration }
+
+func (o *optionalDuration) String() string {
+	if o.value == nil {
+		return useDefault
+	}
+	return o.value.String()
+}
+
+// Set takes what the settings take: milliseconds, or text with a unit.
+func (o *optionalDuration) Set(text string) error {
+	if text == useDefault {
+		o.value = nil
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	if ms, numErr := strconv.ParseInt(text, 10, 64); numErr == nil {
+		d, err = time.Duration(ms)*time.Millisecond, nil
+		if d.Milliseconds() != ms {
+			return fmt.Errorf("is too long")
+		}
+	}
+	if err != nil || d < 0 {
+		return fmt.Errorf("want a duration such as 30s, milliseconds, or %q", useDefault)
+	}
+	o.value = &d
+	return nil
+}
+
+// optionalInt is a flag for a number, nil for the daemon's default.
+type optionalInt struct{ value *int }
+
+func (o *optionalInt) String() string {
+	if o.value == nil {
+		return useDefault
+	}
+	return strconv.Itoa(*o.value)
+}
+
+func (o *optionalInt) Set(text string) error {
+	if text == useDefault {
+		o.value = nil
+		return nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return fmt.Errorf("want a number or %q", useDefault)
+	}
+	o.value = &n
+	return nil
+}

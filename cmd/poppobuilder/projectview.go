@@ -1,0 +1,194 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/peterbourgon/ff/v3/ffcli"
+
+	"github.com/poppobuilder/poppobuilder/internal/api"
+	"github.com/poppobuilder/poppobuilder/internal/project"
+	"github.com/poppobuilder/poppobuilder/pidfile"
+)
+
+func (c *cli) projectListCommand() *ffcli.Command {
+	fs := newFlagSet("list")
+	c.jsonFlag(fs)
+	return &ffcli.Command{
+		Name:       "list",
+		ShortUsage: "poppobuilder project list [--json]",
+		ShortHelp:  "list the projects and what each is doing",
+		LongHelp: `EXAMPLE
+  poppobuilder project list`,
+		FlagSet: fs,
+		Exec: func(ctx context.Context, args []string) error {
+			if err := noArgs(args); err != nil {
+				return err
+			}
+			projects, err := c.projects(ctx)
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return c.printJSON(projects)
+			}
+			if len(projects) == 0 {
+				c.notef("There are no projects: add one with \"poppobuilder project add DIR -- COMMAND...\".")
+				return nil
+			}
+			return c.table(func(w io.Writer) {
+				fmt.Fprintf(w, "ID\tSTATE\tPRIORITY\tWEIGHT\tINTERVAL\tNEXT\tPATH\n")
+				for _, p := range projects {
+					fmt.Fprintf(w, "%s\t%s\t%d\t%g\t%s\t%s\t%s\n", p.ID, p.State, p.Config.Priority, p.Config.Weight,
+						orDefault(p.Config.CheckInterval), nextRun(p), p.Path)
+				}
+			})
+		},
+	}
+}
+
+// projects asks the daemon. Without one, the registry knows as much as there is
+// to know.
+func (c *cli) projects(ctx context.Context) ([]api.Project, error) {
+	home, err := c.home()
+	if err != nil {
+		return nil, err
+	}
+	if info, err := pidfile.Read(home.PIDFile); err == nil && info.State == pidfile.Held {
+		daemon := client(home)
+		defer daemon.Close()
+		projects, err := daemon.Projects(ctx)
+		if err == nil {
+			return projects, nil
+		}
+		c.notef("The daemon (PID: %d) does not say what the projects are doing: %v", info.PID, err)
+	}
+	registry, err := project.Store{Path: home.Projects}.Load()
+	if err != nil {
+		return nil, err
+	}
+	projects := []api.Project{}
+	for _, p := range registry.Projects() {
+		projects = append(projects, restingProject(p))
+	}
+	return projects, nil
+}
+
+// restingProject is what is known of a project that no daemon runs.
+func restingProject(p project.Project) api.Project {
+	resting := api.Project{Project: p}
+	resting.State = api.ProjectIdle
+	if err := p.Runnable(); err != nil {
+		resting.State, resting.Problem = api.ProjectNotRunnable, err.Error()
+	}
+	if !p.Enabled {
+		resting.State = api.ProjectDisabled
+	}
+	return resting
+}
+
+func (c *cli) projectShowCommand() *ffcli.Command {
+	fs := newFlagSet("show")
+	c.jsonFlag(fs)
+	return &ffcli.Command{
+		Name:       "show",
+		ShortUsage: "poppobuilder project show ID [--json]",
+		ShortHelp:  "show one project",
+		LongHelp: `EXAMPLE
+  poppobuilder project show shop`,
+		FlagSet: fs,
+		Exec: func(ctx context.Context, args []string) error {
+			if err := exactArgs(args, "ID"); err != nil {
+				return err
+			}
+			home, err := c.home()
+			if err != nil {
+				return err
+			}
+			registry, err := project.Store{Path: home.Projects}.Load()
+			if err != nil {
+				return err
+			}
+			stored, err := registry.Get(args[0])
+			if err != nil {
+				return err
+			}
+			shown := restingProject(stored)
+			if info, err := pidfile.Read(home.PIDFile); err == nil && info.State == pidfile.Held {
+				daemon := client(home)
+				defer daemon.Close()
+				if live, err := daemon.Project(ctx, args[0]); err == nil {
+					shown = live
+				}
+			}
+			if c.json {
+				return c.printJSON(shown)
+			}
+			return c.table(func(w io.Writer) { writeProject(w, shown) })
+		},
+	}
+}
+
+// writeProject writes one field a line.
+func writeProject(w io.Writer, p api.Project) {
+	field := func(name, format string, args ...any) { fmt.Fprintf(w, name+":\t"+format+"\n", args...) }
+	field("ID", "%s", p.ID)
+	field("Name", "%s", p.Config.Name)
+	field("State", "%s", p.State)
+	if p.Problem != "" {
+		field("Problem", "%s", p.Problem)
+	}
+	field("Path", "%s", p.Path)
+	field("Command", "%s", shellWords(p.Config.Command))
+	field("Priority", "%d", p.Config.Priority)
+	field("Weight", "%g", p.Config.Weight)
+	field("Interval", "%s", orDefault(p.Config.CheckInterval))
+	field("Timeout", "%s", orDefault(p.Config.RunTimeout))
+	retries := optionalInt{p.Config.RetryAttempts}
+	field("Retries", "%s, the first after %s", &retries, orDefault(p.Config.RetryDelay))
+	field("Leftovers", "%s", cmp.Or(p.Config.Leftovers, project.LeftoversKill))
+	for _, name := range sortedKeys(p.Config.Env) {
+		field("Env", "%s=%s", name, p.Config.Env[name])
+	}
+	if p.Run != "" {
+		field("Run", "%s", p.Run)
+	}
+	field("Next run", "%s", nextRun(p))
+	if p.LastRun != nil {
+		field("Last run", "%s %s %s", p.LastRun.ID, p.LastRun.State, exitText(*p.LastRun))
+	}
+}
+
+// orDefault is a duration as flags and tables write it.
+func orDefault(d *time.Duration) string {
+	return (&optionalDuration{d}).String()
+}
+
+// nextRun says when a project is due. One that has a run is not.
+func nextRun(p api.Project) string {
+	d := time.Until(p.NextRunAt)
+	switch {
+	case p.Run != "" || p.NextRunAt.IsZero():
+		return "-"
+	case d <= 0:
+		return "now"
+	default:
+		return "in " + d.Round(time.Second).String()
+	}
+}
+
+// shellWords writes a command line so that a shell reads the same words.
+func shellWords(command []string) string {
+	words := make([]string, len(command))
+	for i, word := range command {
+		words[i] = word
+		if word == "" || strings.ContainsAny(word, " \t\n\"'\\$`&|;<>()*?[]#~=%!{}") {
+			words[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(words, " ")
+}

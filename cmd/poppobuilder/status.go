@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/peterbourgon/ff/v3/ffcli"
+	"golang.org/x/term"
+
+	"github.com/poppobuilder/poppobuilder/internal/api"
+	"github.com/poppobuilder/poppobuilder/internal/config"
+	"github.com/poppobuilder/poppobuilder/pidfile"
+)
+
+// statusTimeout keeps the promise that status answers within a second,
+// whatever state the daemon is in.
+const statusTimeout = 900 * time.Millisecond
+
+func (c *cli) statusCommand() *ffcli.Command {
+	fs := newFlagSet("status")
+	watch := fs.Bool("watch", false, "show it again every second, until Ctrl-C")
+	c.jsonFlag(fs)
+	return &ffcli.Command{
+		Name:       "status",
+		ShortUsage: "poppobuilder daemon status [--json] [--watch]",
+		ShortHelp:  "show the daemon and its workers",
+		LongHelp: `Exit codes: 0 it runs, 1 it died and left its pid file, 3 it does not run,
+4 it runs but does not answer.
+
+EXAMPLE
+  poppobuilder daemon status --json`,
+		FlagSet: fs,
+		Exec: func(ctx context.Context, args []string) error {
+			if err := noArgs(args); err != nil {
+				return err
+			}
+			home, err := c.home()
+			if err != nil {
+				return err
+			}
+			if *watch {
+				return c.watch(ctx, home)
+			}
+			view, err := look(ctx, home)
+			if err != nil {
+				return err
+			}
+			if err := c.show(view); err != nil {
+				return err
+			}
+			if view.exit != statusRunning {
+				return statusExit(view.exit)
+			}
+			return nil
+		},
+	}
+}
+
+// A view is what status found. Status is nil unless the daemon answered.
+type view struct {
+	*api.Status
+	down downStatus
+	exit int
+}
+
+// downStatus is the JSON of a daemon that runs not, or does not answer.
+type downStatus struct {
+	Running      bool   `json:"running"`
+	PID          int    `json:"pid,omitempty"`
+	StalePIDFile string `json:"stalePidFile,omitempty"`
+	Error        string `json:"error,omitempty"`
+}
+
+// look finds out how the daemon of home is. It asks the lock first, which
+// cannot hang.
+func look(ctx context.Context, home config.Paths) (view, error) {
+	info, err := pidfile.Read(home.PIDFile)
+	if err != nil {
+		return view{}, &failure{code: codeFailed, exit: statusUnknown, err: err}
+	}
+	switch info.State {
+	case pidfile.Absent:
+		return view{exit: statusNotRunning}, nil
+	case pidfile.Stale:
+		return view{exit: statusDead, down: downStatus{StalePIDFile: home.PIDFile}}, nil
+	}
+	daemon := client(home)
+	defer daemon.Close()
+	daemon.Timeout = statusTimeout
+	status, err := daemon.Status(ctx)
+	if err == nil {
+		return view{Status: &status}, nil
+	}
+	problem := err.Error()
+	switch {
+	case errors.Is(err, api.ErrNoAnswer):
+		problem = fmt.Sprintf("no answer within %v", daemon.Timeout)
+	case errors.Is(err, api.ErrNotRunning):
+		problem = "its socket is not open: it is starting or stopping"
+	}
+	return view{exit: statusUnknown, down: downStatus{Running: true, PID: info.PID, Error: problem}}, nil
+}
+
+// show prints a view.
+func (c *cli) show(v view) error {
+	switch {
+	case v.Status != nil && c.json:
+		return c.printJSON(v.Status)
+	case c.json:
+		return c.printJSON(v.down)
+	case v.Status != nil:
+		writeStatus(c.Stdout, v.Status)
+	case v.down.Running:
+		c.printf("Daemon is running (PID: %d), but does not answer: %s\n", v.down.PID, v.down.Error)
+	default:
+		c.printf("Daemon is not running\n")
+		if v.down.StalePIDFile != "" {
+			c.notef("It died and left %s; \"poppobuilder daemon start\" takes it over.", v.down.StalePIDFile)
+		}
+	}
+	return nil
+}
+
+// writeStatus writes the text whose lines scripts rely on: what they know comes
+// first, and what is newer follows on the line or below.
+func writeStatus(w io.Writer, s *api.Status) {
+	fmt.Fprintf(w, "Daemon is running (PID: %d)\n", s.PID)
+	fmt.Fprintln(w, "Workers:")
+	for _, worker := range s.Workers {
+		fmt.Fprintf(w, "  Worker %d: PID %d, Uptime: %ds, Restarts: %d, State: %s", worker.ID, worker.PID, worker.Uptime, worker.Restarts, worker.State)
+		if worker.Project != "" {
+			fmt.Fprintf(w, ", Project: %s", worker.Project)
+		}
+		if worker.NextRetryMs != nil {
+			fmt.Fprintf(w, ", Next start: in %s", roundDuration(time.Duration(*worker.NextRetryMs)*time.Millisecond))
+		}
+		if worker.LastExit != "" && worker.State != api.WorkerIdle && worker.State != api.WorkerBusy {
+			fmt.Fprintf(w, ", Last exit: %s", worker.LastExit)
+		}
+		fmt.Fprintln(w)
+	}
+	fmt.Fprintf(w, "Queue: %d queued, %d running\n", s.Queue.Queued, s.Queue.Running)
+	if s.Reload != nil && !s.Reload.OK {
+		fmt.Fprintf(w, "Last reload was refused: %s\n", s.Reload.Error)
+	}
+	if s.Dropped.Events > 0 || s.Dropped.LogLines > 0 {
+		fmt.Fprintf(w, "Dropped: %d events, %d log lines\n", s.Dropped.Events, s.Dropped.LogLines)
+	}
+}
+
+// roundDuration keeps what people read of a duration.
+func roundDuration(d time.Duration) time.Duration {
+	if d < 10*time.Second {
+		return d.Round(100 * time.Millisecond)
+	}
+	return d.Round(time.Second)
+}
+
+// watch shows the status once a second until Ctrl-C. On a terminal it redraws.
+func (c *cli) watch(ctx context.Context, home config.Paths) error {
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	out, isFile := c.out.Writer.(*os.File)
+	redraw := isFile && !c.json && term.IsTerminal(int(out.Fd()))
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		v, err := look(ctx, home)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if redraw {
+			c.printf("\x1b[H\x1b[2J")
+		}
+		if err := c.show(v); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}

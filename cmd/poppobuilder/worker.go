@@ -1,0 +1,39 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strconv"
+
+	"github.com/peterbourgon/ff/v3/ffcli"
+
+	"github.com/poppobuilder/poppobuilder/internal/worker"
+	"github.com/poppobuilder/poppobuilder/procworker/ipc"
+)
+
+// workerCommand is the built-in worker. Only the daemon starts it.
+func (c *cli) workerCommand() *ffcli.Command {
+	fs := newFlagSet("worker")
+	heartbeat := fs.Duration("heartbeat", 0, "time between two heartbeats; 0: none")
+	return &ffcli.Command{
+		Name:       "worker",
+		ShortUsage: "poppobuilder worker [--heartbeat DURATION]",
+		FlagSet:    fs,
+		Exec: func(ctx context.Context, args []string) error {
+			if err := noArgs(args); err != nil {
+				return err
+			}
+			conn, err := ipc.FromEnv()
+			if errors.Is(err, ipc.ErrNoChannel) {
+				return &usageError{problem: "a worker is started by the daemon only: run \"poppobuilder daemon start\""}
+			}
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			id, _ := strconv.Atoi(os.Getenv("POPPOBUILDER_WORKER_ID"))
+			return worker.Run(ctx, conn, worker.Options{ID: id, Stderr: c.Stderr, Heartbeat: *heartbeat})
+		},
+	}
+}

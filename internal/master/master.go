@@ -1,0 +1,357 @@
+// Package master is the daemon: it composes the other packages into one
+// process that runs until it is told to stop.
+//
+// # What it is made of
+//
+// Outside stands a run.Group with four actors. They are stopped one after the
+// other, in this order, each completely before the next:
+//
+//	workers    a tree with one supervised process for each slot of the pool
+//	services   a tree with the dispatcher, the API's listeners, the watchdog
+//	stop       waits for a request to stop
+//	signals    routes TERM, INT, HUP, USR1, USR2
+//
+// So the API answers until the last worker is gone, and a second TERM is heard
+// until the very end.
+package master
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/oklog/run"
+
+	"github.com/poppobuilder/poppobuilder/internal/api"
+	"github.com/poppobuilder/poppobuilder/internal/config"
+	"github.com/poppobuilder/poppobuilder/internal/dispatch"
+	"github.com/poppobuilder/poppobuilder/internal/project"
+	"github.com/poppobuilder/poppobuilder/internal/runs"
+	"github.com/poppobuilder/poppobuilder/pidfile"
+	"github.com/poppobuilder/poppobuilder/procworker"
+	"github.com/poppobuilder/poppobuilder/signals"
+	"github.com/poppobuilder/poppobuilder/supervisor"
+)
+
+// Options tell a master who it is.
+type Options struct {
+	Home    config.Paths
+	Flags   []string // the settings that were given as flags
+	Environ []string
+	Version string
+	// WorkerCommand starts a built-in worker.
+	WorkerCommand []string
+	// Console receives the log too. Nil: nobody sees it.
+	Console io.Writer
+	// Ready is called once, when everything is up.
+	Ready func() error
+}
+
+// A DisabledError says that the settings forbid to start.
+type DisabledError struct{ Origin config.Origin }
+
+func (e *DisabledError) Error() string {
+	return fmt.Sprintf("daemon.enabled is false (%s): set it to true to start the daemon", e.Origin)
+}
+
+// A master is the state of a running daemon. Its parts own their own; here is
+// only what connects them.
+type master struct {
+	o       Options
+	paths   config.Paths
+	started time.Time
+	notify  *notifier
+
+	log      *logger
+	projects project.Store
+	store    runs.Store
+	dispatch *dispatch.Dispatcher
+	pool     *pool
+	address  string // of the API on TCP; empty: none
+
+	stopping  chan struct{} // closed when the daemon is to stop
+	stopOnce  sync.Once
+	killed    atomic.Bool
+	ready     atomic.Bool
+	reloading sync.Mutex // one reload at a time
+
+	mu         sync.Mutex // guards what follows; nothing else is locked under it
+	loaded     *config.Loaded
+	registry   *project.Registry
+	lastReload *api.LastReload
+}
+
+// Run runs the daemon until ctx ends, a signal or a request stops it, or it
+// cannot go on. It returns nil after a stop that somebody asked for.
+//
+// Errors: *pidfile.HeldError if another daemon has this home, [*DisabledError],
+// config.Faults, project.Faults, and whatever the system refuses.
+func Run(ctx context.Context, o Options) error {
+	m := &master{
+		o:        o,
+		paths:    o.Home,
+		started:  time.Now(),
+		notify:   newNotifier(o.Environ),
+		stopping: make(chan struct{}),
+	}
+	router := signals.Listen(m.routes())
+	defer router.Close()
+
+	if err := makeHome(m.paths); err != nil {
+		return err
+	}
+	lock, err := pidfile.Lock(m.paths.PIDFile)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+
+	if err := m.load(); err != nil {
+		return err
+	}
+	m.log, err = newLogger(m.paths.DaemonLog, o.Console, m.loaded.Logging)
+	if err != nil {
+		return err
+	}
+	defer m.log.close()
+	for _, i := range m.loaded.Ignored {
+		m.log.Warn("setting ignored", "setting", i.String())
+	}
+	release, err := procworker.Subreaper()
+	switch {
+	case err == nil:
+		defer release()
+	case !errors.Is(err, errors.ErrUnsupported):
+		m.log.Warn("processes that leave their worker's group will not be found when it dies", "error", err)
+	}
+	endpoints, err := m.listen()
+	if err != nil {
+		return err
+	}
+	defer closeAll(endpoints)
+	if err := lock.Write(); err != nil {
+		return err
+	}
+	m.compose()
+	return m.serve(ctx, endpoints, router)
+}
+
+// makeHome creates the home and what is in it.
+func makeHome(p config.Paths) error {
+	for _, dir := range []string{p.Home, p.SocketDir, p.State, p.Logs, filepath.Dir(p.ProjectLog("x"))} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("create the daemon's home: %w", err)
+		}
+	}
+	if err := os.Chmod(p.Home, 0o700); err != nil {
+		return fmt.Errorf("make the daemon's home private: %w", err)
+	}
+	return checkPrivate(p.SocketDir)
+}
+
+// checkPrivate refuses a directory that is not ours: a socket's directory may
+// be a public place when the home's path is too long.
+func checkPrivate(dir string) error {
+	info, err := os.Lstat(dir)
+	switch {
+	case err != nil:
+		return fmt.Errorf("check the socket's directory: %w", err)
+	case !info.IsDir() || !ownedByUs(info):
+		return &fs.PathError{Op: "use as the socket's directory", Path: dir, Err: errors.New("it is not a directory of this user; remove it")}
+	case info.Mode().Perm() != 0o700:
+		return os.Chmod(dir, 0o700)
+	}
+	return nil
+}
+
+// load reads settings and projects for the start.
+func (m *master) load() error {
+	loaded, err := config.Load(config.Options{File: m.paths.Config, Args: m.o.Flags, Environ: m.o.Environ})
+	if err != nil {
+		return err
+	}
+	if !loaded.Daemon.Enabled {
+		return &DisabledError{Origin: loaded.Origins["daemon.enabled"]}
+	}
+	m.projects = project.Store{Path: m.paths.Projects}
+	registry, err := m.projects.Load()
+	if err != nil {
+		return err
+	}
+	m.loaded, m.registry = loaded, registry
+	return nil
+}
+
+// compose builds the parts from the settings.
+func (m *master) compose() {
+	m.store = runs.NewMemory(0)
+	m.pool = newPool(poolOptions{
+		dir:      m.paths.Home,
+		env:      workerEnvironment(m.o.Environ),
+		logPath:  m.paths.WorkerLog,
+		log:      m.log.Logger,
+		settings: m.poolSettings(m.loaded.Settings),
+	})
+	m.dispatch = dispatch.New(dispatch.Options{
+		Store:    m.store,
+		Pool:     m.pool,
+		Log:      m.log.Logger,
+		LogPath:  m.paths.ProjectLog,
+		Settings: dispatchSettings(m.loaded.Settings),
+	})
+	m.pool.dispatch = m.dispatch
+}
+
+// serve runs everything until the end.
+func (m *master) serve(ctx context.Context, endpoints []*endpoint, router *signals.Router) error {
+	services := supervisor.NewTree("services", supervisor.TreeOptions{StopTimeout: -1})
+	services.Add(m.supervise(m.dispatch))
+	for _, e := range endpoints {
+		services.Add(m.supervise(e))
+	}
+	if w := m.notify.watchdog(m.dispatch.Alive); w != nil {
+		services.Add(m.supervise(w))
+	}
+	defer m.dispatch.Close()
+
+	var group run.Group
+	work, drain := actor(m.pool)
+	group.Add(work, func(err error) {
+		m.leave()
+		drain(err)
+	})
+	group.Add(actor(services))
+	group.Add(func() error { return m.await(ctx) }, func(error) { m.stop() })
+	group.Add(router.Actor())
+	m.log.Info("daemon started", "pid", os.Getpid(), "home", m.paths.Home, "version", m.o.Version)
+	err := group.Run()
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	if err != nil {
+		m.log.Error("daemon ended", "error", err)
+	} else {
+		m.log.Info("daemon stopped")
+	}
+	return err
+}
+
+// supervise keeps a service of the master itself running.
+func (m *master) supervise(s interface {
+	supervisor.Service
+	fmt.Stringer
+},
+) *supervisor.Restarter {
+	return supervisor.NewRestarter(s, supervisor.Options{Name: s.String()})
+}
+
+// actor makes an actor of a service. Its interrupt returns when the service
+// has ended, so that a group stops its actors one after the other.
+func actor(s supervisor.Service) (execute func() error, interrupt func(error)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	return func() error {
+			defer close(done)
+			return s.Serve(ctx)
+		}, func(error) {
+			cancel()
+			<-done
+		}
+}
+
+// await waits until the first workers have started, tells the world, and then
+// waits for a reason to stop.
+func (m *master) await(ctx context.Context) error {
+	if err := m.dispatch.SetProjects(ctx, m.registry.Projects()); err != nil {
+		return fmt.Errorf("hand out the projects: %w", err)
+	}
+	if err := m.awaitWorkers(ctx); err != nil {
+		return err
+	}
+	select {
+	case <-m.stopping:
+		return nil
+	default:
+	}
+	m.ready.Store(true)
+	m.notify.ready()
+	if m.o.Ready != nil {
+		if err := m.o.Ready(); err != nil {
+			m.log.Warn("tell that the daemon is ready", "error", err)
+		}
+	}
+	m.log.Info("daemon ready", "workers", m.settings().Daemon.MaxProcesses, "projects", m.registry.Len())
+	select {
+	case <-m.stopping:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// awaitWorkers waits until each of the first workers was ready once or failed
+// to become it. It is an error if all of them failed.
+func (m *master) awaitWorkers(ctx context.Context) error {
+	var failed error
+	up := 0
+	for range cap(m.pool.firsts) {
+		select {
+		case err := <-m.pool.firsts:
+			if err == nil {
+				up++
+			} else {
+				failed = err
+			}
+		case <-m.stopping:
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	if up == 0 && failed != nil {
+		return fmt.Errorf("no worker became ready: %w; see %s", failed, m.paths.WorkerLog(0))
+	}
+	return nil
+}
+
+// stop begins the end. It may be called more than once.
+func (m *master) stop() {
+	m.stopOnce.Do(func() { close(m.stopping) })
+}
+
+// kill ends everything that runs, without grace, and then the daemon.
+func (m *master) kill() {
+	m.killed.Store(true)
+	m.stop()
+	m.pool.kill()
+}
+
+// leave prepares the end of the workers: from here on no run starts.
+func (m *master) leave() {
+	m.stop()
+	m.ready.Store(false)
+	m.notify.stopping()
+	m.log.Info("daemon is stopping", "timeout", m.settings().Daemon.ShutdownTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	if err := m.dispatch.Drain(ctx); err != nil {
+		m.log.Error("stop handing out runs", "error", err)
+	}
+}
+
+// drainTimeout bounds the wait for a dispatcher that does not answer; its loop
+// never takes that long.
+const drainTimeout = 2 * time.Second
+
+// settings returns those in force.
+func (m *master) settings() config.Settings {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.loaded.Settings
+}
