@@ -1,0 +1,42 @@
+# What developers do often. README.md and CONTRIBUTING.md give each as a plain
+# command too.
+
+# list the recipes
+default:
+    @just --list
+
+# build the program into bin/
+build:
+    go build -o bin/poppobuilder ./cmd/poppobuilder
+
+# run all tests
+test:
+    go test -race ./...
+
+# format, vet and staticcheck
+lint:
+    test -z "$(go tool gofumpt -l .)"
+    go vet ./...
+    go tool staticcheck ./...
+
+# vet for the other systems
+cross-vet:
+    GOOS=darwin go vet ./...
+    GOOS=freebsd go vet ./...
+    GOOS=windows go vet ./pidfile/... ./signals/... ./supervisor/... ./procworker/... ./schedule/...
+
+# run all benchmarks
+bench:
+    go test -run '^$' -bench . -benchmem ./...
+
+# fuzz every parser for a while
+fuzz time="30s":
+    for p in $(go list ./...); do for f in $(go test -list '^Fuzz' $p | grep '^Fuzz'); do go test -run '^$' -fuzz "^$f\$" -fuzztime {{time}} $p || exit 1; done; done
+
+# see it work
+demo:
+    go run ./cmd/poppobuilder demo
+
+# what continuous integration runs
+ci:
+    .ci/run
