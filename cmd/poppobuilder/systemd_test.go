@@ -36,6 +36,9 @@ func TestUnits(t *testing.T) {
 			if got := s.property("MainPID"); got != strconv.Itoa(first.PID) {
 				t.Errorf("systemd takes %s for the daemon, which is %d", got, first.PID)
 			}
+			if first.Manager != api.ManagerSystemd {
+				t.Errorf("the daemon takes %q for its manager", first.Manager)
+			}
 			if kind == "notify" && s.property("StatusText") != "Ready" {
 				t.Errorf("status text is %q", s.property("StatusText"))
 			}

@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/peterbourgon/ff/v3/ffcli"
+
+	"github.com/poppobuilder/poppobuilder/internal/api"
+	"github.com/poppobuilder/poppobuilder/internal/master"
 )
 
 // unitOptions is what the text of a unit depends on.
@@ -62,6 +65,8 @@ func unitText(o unitOptions) string {
 	}
 	line("ExecReload=%s", execLine(slices.Concat(o.Command, []string{"daemon", "reload"})))
 	line("Environment=%s", quoteUnit("POPPOBUILDER_HOME="+o.Home, false))
+	line("# So that \"poppobuilder daemon restart\" leaves restarting to systemd.")
+	line("Environment=%s=%s", master.ManagerVariable, api.ManagerSystemd)
 	line("# The daemon stops its workers itself; what it leaves is killed.")
 	line("KillMode=mixed")
 	line("TimeoutStopSec=%d", int((o.StopTimeout+stopMargin+time.Second-1)/time.Second))

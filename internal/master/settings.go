@@ -85,6 +85,7 @@ func logLimits(l config.Logging) logs.Limits {
 var notForWorkers = []string{
 	"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
 	"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
+	ManagerVariable,
 	ipc.EnvFD, ipc.EnvNodeFD,
 }
 
