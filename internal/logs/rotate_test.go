@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fsnotify/fsnotify"
 
@@ -55,8 +56,15 @@ func TestOpenTidiesUpAfterACrash(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	written := time.Now().Add(-time.Hour).Truncate(time.Second)
+	if err := os.Chtimes(path+first, written, written); err != nil {
+		t.Fatal(err)
+	}
 	w := open(t, path, logs.Limits{MaxSize: 1 << 10})
 	w.WaitCompressed()
+	if info, err := os.Stat(path + first + ".gz"); err != nil || !info.ModTime().Equal(written) {
+		t.Errorf("compressed file: got %v, %v, want the age of its original", info, err)
+	}
 	want := []string{path + first + ".gz", path + ".0other", path + second + ".gz"}
 	slices.Sort(want)
 	if got := rotatedFiles(t, path); !slices.Equal(got, want) {

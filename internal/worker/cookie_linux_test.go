@@ -44,10 +44,20 @@ func (m *master) checkNothingLeft(spec ipc.RunSpec) {
 	}
 }
 
+// killLeft removes what a failed test has left.
+func killLeft(t *testing.T, spec ipc.RunSpec) {
+	for _, pid := range processes(t, spec) {
+		_ = unix.Kill(pid, unix.SIGKILL)
+	}
+}
+
 // watchPID returns a function that waits until a process has ended.
 func watchPID(t *testing.T, pid int) (wait func()) {
 	t.Helper()
 	fd, err := unix.PidfdOpen(pid, 0)
+	if err == unix.ESRCH {
+		return func() {}
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -103,7 +103,7 @@ func (m *master) exit() int {
 func newRun(t *testing.T, role string) ipc.RunSpec {
 	t.Helper()
 	dir := t.TempDir()
-	return ipc.RunSpec{
+	spec := ipc.RunSpec{
 		ID:      "run1",
 		Dir:     dir,
 		Command: []string{os.Args[0]},
@@ -111,6 +111,12 @@ func newRun(t *testing.T, role string) ipc.RunSpec {
 		GraceMS: time.Minute.Milliseconds(),
 		Log:     filepath.Join(dir, "run.log"),
 	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			killLeft(t, spec)
+		}
+	})
+	return spec
 }
 
 // start starts a run and waits until its program is ready.
