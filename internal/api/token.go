@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // ErrTokenExposed says that other users could have read the token. A new one
@@ -25,9 +26,10 @@ const (
 // one of 32 random bytes, in hexadecimal, with mode 0600. A token of the user's
 // own has 32 to 512 printable ASCII characters without spaces.
 //
-// A token that the group or others could read is worth nothing: it is
-// replaced, and the new one comes back together with an error that is
-// [ErrTokenExposed], for the caller to report before it goes on.
+// A token that the group or others could read, or that another user has
+// written, is worth nothing: it is replaced, and the new one comes back together
+// with an error that is [ErrTokenExposed], for the caller to report before it
+// goes on.
 //
 // Two processes must not call it at once: the caller holds the daemon's pid file.
 func LoadToken(path string) (string, error) {
@@ -41,12 +43,12 @@ func LoadToken(path string) (string, error) {
 	if !info.Mode().IsRegular() {
 		return "", fmt.Errorf("read API token: %s is not a file; remove it", path)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+	if why := exposure(info); why != "" {
 		token, err := createToken(path)
 		if err != nil {
 			return "", err
 		}
-		return token, fmt.Errorf("%w (%s had mode %04o)", ErrTokenExposed, path, mode)
+		return token, fmt.Errorf("%w (%s %s)", ErrTokenExposed, path, why)
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -58,6 +60,17 @@ func LoadToken(path string) (string, error) {
 			path, minToken, maxToken)
 	}
 	return token, nil
+}
+
+// exposure says why others than this user may know the token, or "".
+func exposure(info fs.FileInfo) string {
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return fmt.Sprintf("had mode %04o", mode)
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Geteuid() {
+		return fmt.Sprintf("belonged to the user with id %d", owner.Uid)
+	}
+	return ""
 }
 
 func validToken(token string) bool {

@@ -88,6 +88,27 @@ func TestLoadToken_exposed(t *testing.T) {
 	}
 }
 
+// A token that another user has put there is known to that user, whatever its
+// mode.
+func TestLoadToken_otherOwner(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a file to another user")
+	}
+	path := filepath.Join(t.TempDir(), "api-token")
+	planted := strings.Repeat("k", 40)
+	if err := errors.Join(os.WriteFile(path, []byte(planted), 0o600), os.Chown(path, 65534, 65534)); err != nil {
+		t.Fatal(err)
+	}
+	fresh, err := api.LoadToken(path)
+	if !errors.Is(err, api.ErrTokenExposed) || fresh == planted || len(fresh) != 64 {
+		t.Errorf("got %q, %v, want a new token and ErrTokenExposed", fresh, err)
+	}
+	if again, err := api.LoadToken(path); again != fresh || err != nil {
+		t.Errorf("then loaded %q, %v, want %q", again, err, fresh)
+	}
+}
+
 func TestLoadToken_notAFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -90,7 +90,7 @@ var table = sync.OnceValue(func() []Key {
 			field: func(s *Settings) any { return &s.Daemon.Port },
 		},
 		{
-			Name: "daemon.host", Kind: String, Default: "127.0.0.1", Allowed: "a host name or an IP address, without port and brackets",
+			Name: "daemon.host", Kind: String, Default: "127.0.0.1", Allowed: "127.0.0.1, ::1 or another loopback address, or localhost",
 			Help:  "address on which the API listens",
 			field: func(s *Settings) any { return &s.Daemon.Host },
 		},

@@ -11,8 +11,8 @@ import (
 //
 // It accepts every file that [Load] accepts. It cannot see what a schema has
 // no words for: keys that are given twice, the range of a duration or a size
-// that is written as text, an address that is none, and maxDelay shorter than
-// initialDelay.
+// that is written as text, an address that is not on the loopback, and maxDelay
+// shorter than initialDelay.
 func Schema() []byte {
 	root := object("Settings of the PoppoBuilder daemon")
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
@@ -57,7 +57,7 @@ func property(parent schema, path string, s schema) {
 const (
 	durationPattern = `^([0-9]+|[0-9]+d|([0-9]*\.?[0-9]*(ns|us|µs|μs|ms|s|m|h))+)$`
 	sizePattern     = `^[0-9]+([KMGkmg]([iI]?[bB])?|[bB])?$`
-	hostPattern     = `^[-._:%0-9A-Za-z]+$`
+	hostPattern     = `^(localhost|127\.[.0-9]+|[.:0-9A-Fa-f]*:[.:0-9A-Fa-f]*)$`
 )
 
 func (k Key) schema() schema {
@@ -76,7 +76,7 @@ func (k Key) schema() schema {
 	case Choice:
 		s["enum"] = slices.Clone(k.Choices)
 	case String:
-		s["type"], s["maxLength"], s["pattern"] = "string", maxHost, hostPattern
+		s["type"], s["pattern"] = "string", hostPattern
 	case Command:
 		s["type"] = "array"
 		s["items"] = schema{"type": "string"}

@@ -85,7 +85,7 @@ func lockFile(file string) (target string, unlock func(), err error) {
 	if err := os.MkdirAll(filepath.Clean(dir), 0o700); err != nil {
 		return "", nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "."+base+".lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := openLock(filepath.Join(dir, "."+base+".lock"))
 	if err != nil {
 		return "", nil, err
 	}
@@ -100,6 +100,36 @@ func lockFile(file string) (target string, unlock func(), err error) {
 		return "", nil, &fs.PathError{Op: "lock", Path: f.Name(), Err: err}
 	}
 	return target, func() { f.Close() }, nil
+}
+
+// openLock opens the lock file, which it makes if need be. It follows no
+// symbolic link: root would make or open a file elsewhere for whoever may write
+// to the directory.
+func openLock(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return os.OpenFile(name, os.O_RDWR|syscall.O_NOFOLLOW, 0)
+	}
+	if err == nil {
+		giveToOwner(f)
+	}
+	return f, err
+}
+
+// giveToOwner gives a file that root has just made to the owner of its
+// directory, who must be able to open it too. Where that cannot be done, in some
+// containers, it stays root's.
+func giveToOwner(f *os.File) {
+	if os.Geteuid() != 0 {
+		return
+	}
+	info, err := os.Stat(filepath.Dir(f.Name()))
+	if err != nil {
+		return
+	}
+	if dir, ok := info.Sys().(*syscall.Stat_t); ok {
+		_ = f.Chown(int(dir.Uid), int(dir.Gid))
+	}
 }
 
 // resolve follows symbolic links, also those to a file that is not there yet.
@@ -176,11 +206,13 @@ func replaceFile(file string, data []byte) (err error) {
 	return syncDir(filepath.Clean(dir))
 }
 
-// copyOwner gives f the mode and the owner of the file that it replaces:
-// after a change by root, the daemon of another user must still read it.
+// copyOwner gives f the mode and the owner of the file that it replaces, or
+// the owner of the directory if there is none: after a change by root, the
+// daemon of another user must still read it.
 func copyOwner(f *os.File, file string) error {
 	info, err := os.Stat(file)
 	if errors.Is(err, fs.ErrNotExist) {
+		giveToOwner(f)
 		return nil
 	}
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -97,5 +98,52 @@ func TestReset(t *testing.T) {
 	entries, err := os.ReadDir(filepath.Dir(file))
 	if err != nil || len(entries) != 3 { // with the lock
 		t.Errorf("files %v, %v", entries, err)
+	}
+}
+
+// What root makes in another user's home is that user's, or the user's daemon
+// could not read it and the next change could not lock it.
+func TestSetByRoot(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can write for another user")
+	}
+	dir := t.TempDir()
+	const user = 65534
+	if err := os.Chown(dir, user, user); err != nil {
+		t.Fatal(err)
+	}
+	for _, value := range []string{"1", "2"} { // the first makes the file, the second replaces it
+		if _, err := config.Set(filepath.Join(dir, "config.json"), "daemon.port", value); err != nil {
+			t.Fatal(err)
+		}
+		entries, err := os.ReadDir(dir)
+		if err != nil || len(entries) != 2 { // with the lock
+			t.Fatalf("files %v, %v", entries, err)
+		}
+		for _, e := range entries {
+			info, err := e.Info()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if owner := info.Sys().(*syscall.Stat_t); owner.Uid != user || owner.Gid != user {
+				t.Errorf("%s is owned by %d:%d", e.Name(), owner.Uid, owner.Gid)
+			}
+		}
+	}
+}
+
+// The lock is no way to make or open a file elsewhere.
+func TestSetLockLink(t *testing.T) {
+	t.Parallel()
+	dir, elsewhere := t.TempDir(), filepath.Join(t.TempDir(), "victim")
+	if err := os.Symlink(elsewhere, filepath.Join(dir, ".config.json.lock")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := config.Set(filepath.Join(dir, "config.json"), "daemon.port", "1"); !errors.Is(err, syscall.ELOOP) {
+		t.Errorf("got %v, want %v", err, syscall.ELOOP)
+	}
+	if _, err := os.Lstat(elsewhere); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("made %s: %v", elsewhere, err)
 	}
 }

@@ -10,12 +10,11 @@ import (
 
 // parseDuration reads milliseconds (30000), Go's form (1h30m) or days (7d).
 func parseDuration(s string) (any, string) {
-	digits := strings.TrimPrefix(s, "-")
 	switch {
-	case digits == "" || digits[0] == '+':
-	case strings.Trim(digits, "0123456789") == "":
+	case s == "" || s[0] == '+' || s[0] == '-':
+	case strings.Trim(s, "0123456789") == "":
 		return scaled(s, time.Millisecond)
-	case strings.HasSuffix(s, "d") && strings.Trim(digits[:len(digits)-1], "0123456789") == "" && digits != "d":
+	case strings.HasSuffix(s, "d") && strings.Trim(s[:len(s)-1], "0123456789") == "" && s != "d":
 		return scaled(strings.TrimSuffix(s, "d"), 24*time.Hour)
 	default:
 		if d, err := time.ParseDuration(s); err == nil {
@@ -27,7 +26,7 @@ func parseDuration(s string) (any, string) {
 
 func scaled(digits string, unit time.Duration) (any, string) {
 	n, err := strconv.ParseInt(digits, 10, 64)
-	if most := math.MaxInt64 / int64(unit); err != nil || n > most || n < -most {
+	if most := math.MaxInt64 / int64(unit); err != nil || n > most {
 		return nil, clip(digits) + " is out of range"
 	}
 	return time.Duration(n) * unit, ""

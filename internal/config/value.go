@@ -108,23 +108,13 @@ func (k Key) checkString(s string) string {
 		}
 		return fmt.Sprintf("unknown value %q", s)
 	}
-	// The only free text is daemon.host.
-	if s == "" || len(s) > maxHost || strings.IndexFunc(s, notInHost) >= 0 {
-		return fmt.Sprintf("%q is not a host", clip(s))
-	}
-	if strings.Contains(s, ":") {
-		if _, err := netip.ParseAddr(s); err != nil {
-			return fmt.Sprintf("%q is not an IP address", s)
-		}
+	// The only free text is daemon.host, where the API listens: nowhere but on
+	// this machine, and what other names stand for is up to a name server.
+	addr, err := netip.ParseAddr(s)
+	if s != "localhost" && (err != nil || !addr.Unmap().IsLoopback() || addr.Zone() != "") {
+		return fmt.Sprintf("%q is not on the loopback", clip(s))
 	}
 	return ""
-}
-
-// maxHost is the longest host name that DNS can carry (RFC 1035).
-const maxHost = 253
-
-func notInHost(r rune) bool {
-	return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._:%", r))
 }
 
 // parseText reads the form that flags, variables and the command line use.

@@ -10,7 +10,7 @@ import (
 // A Fault is one thing that is wrong with a project.
 type Fault struct {
 	File         string // empty if the project does not come from a file
-	Line, Column int    // from 1; 0 if there is no file
+	Line, Column int    // from 1, in characters; 0 if there is no file
 	Key          string // for example "projects.web.config.priority"; may be empty
 	Problem      string // for example "150 is out of range"
 	Allowed      string // for example "0..100"; may be empty

@@ -7,12 +7,13 @@ import (
 	"strings"
 )
 
-// maxID is the length of the longest id, in bytes.
-const maxID = 64
+// maxID is the length of the longest id, in bytes. The ancestor made ids of the
+// names of two directories; of a file name, 255 bytes, the logs need a part.
+const maxID = 200
 
-const idAllowed = `1 to 64 letters, digits, ".", "_" and "-", beginning with a letter, a digit or "_"`
+const idAllowed = `1 to 200 letters, digits, ".", "_" and "-", beginning with a letter, a digit or "_"`
 
-// ValidateID returns nil if id may name a project: 1 to 64 ASCII letters,
+// ValidateID returns nil if id may name a project: 1 to 200 ASCII letters,
 // digits, ".", "_" and "-", of which the first is neither "." nor "-". An id is
 // part of a file name (logs/projects/ID.log) and an argument on command lines.
 func ValidateID(id string) error {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -164,11 +165,14 @@ func TestLoadFault(t *testing.T) {
 
 func TestLoadFaultsOutsideConfig(t *testing.T) {
 	t.Parallel()
-	const ids = `1 to 64 letters, digits, ".", "_" and "-", beginning with a letter, a digit or "_"`
+	const ids = `1 to 200 letters, digits, ".", "_" and "-", beginning with a letter, a digit or "_"`
 	for _, test := range []struct{ text, want string }{
 		{"", "F: is empty (allowed: at least {})"},
 		{" \n", "F: is empty (allowed: at least {})"},
 		{"{\n  \"projects\": {]}", "F:2:16: invalid character ']' at start of value"},
+		{`{"projects": {"a": {"path": "/プロジェクト", "enabled": 1}}}`, "F:1:51: projects.a.enabled: 1 does not fit (allowed: true, false)"},
+		{`{"プロジェクト": x}`, "F:1:12: invalid literal: x"},
+		{"{\n\"projects\": {\"a\": {\"path\": \"/é\xff\"}}}", "F:2:31: is not UTF-8 (allowed: text in UTF-8)"},
 		{`{"projects": {}} x`, "F:1:18: invalid character 'x' after top-level value"},
 		{`{"projects": {"a": {"path": "/a`, "F:1:32: parsing string: unexpected EOF"},
 		{strings.Repeat("[", 100_000), "F: is nested too deeply"},
@@ -276,4 +280,17 @@ func FuzzLoad(f *testing.F) {
 			t.Errorf("removed %v, changed %v", removed, changed)
 		}
 	})
+}
+
+// To open a FIFO takes until somebody writes to it, in a reload for ever.
+func TestLoadFIFO(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir() + "/projects.json"
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := "read the project registry: open " + path + ": not a regular file"
+	if _, err := (project.Store{Path: path}).Load(); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/tailscale/hujson"
 )
@@ -18,23 +19,45 @@ func (d *decoder) parse() (hujson.Value, bool) {
 		d.faults = append(d.faults, Fault{File: d.file, Problem: "is nested too deeply"})
 		return hujson.Value{}, false
 	}
+	if i := invalidUTF8(d.data); i >= 0 { // the parser would replace it
+		d.fault(i, "", "is not UTF-8", "text in UTF-8")
+		return hujson.Value{}, false
+	}
 	root, err := hujson.Parse(d.data)
 	if err != nil {
-		d.faults = append(d.faults, syntaxFault(d.file, err))
+		d.faults = append(d.faults, d.syntaxFault(err))
 		return hujson.Value{}, false
 	}
 	d.duplicates("", root)
 	return root, true
 }
 
-// syntaxFault takes apart what the parser says: "hujson: line 1, column 2: ...".
-func syntaxFault(file string, err error) Fault {
-	fault := Fault{File: file, Problem: err.Error()}
+// syntaxFault takes apart what the parser says: "hujson: line 1, column 2: ...",
+// where it counts bytes.
+func (d *decoder) syntaxFault(err error) Fault {
+	fault := Fault{File: d.file, Problem: err.Error()}
 	if inner := errors.Unwrap(err); inner != nil {
 		fmt.Sscanf(err.Error(), "hujson: line %d, column %d:", &fault.Line, &fault.Column)
 		fault.Problem = inner.Error()
+		text := d.data
+		for range fault.Line - 1 {
+			_, text, _ = bytes.Cut(text, []byte("\n"))
+		}
+		fault.Column = 1 + utf8.RuneCount(text[:min(max(fault.Column-1, 0), len(text))])
 	}
 	return fault
+}
+
+// invalidUTF8 returns the offset of the first byte that is no UTF-8, or -1.
+func invalidUTF8(data []byte) int {
+	for i := 0; i < len(data); {
+		r, size := utf8.DecodeRune(data[i:])
+		if r == utf8.RuneError && size == 1 {
+			return i
+		}
+		i += size
+	}
+	return -1
 }
 
 // tooDeep counts brackets without a look at strings, which is enough.
@@ -58,7 +81,7 @@ func (d *decoder) fault(offset int, key, problem, allowed string) {
 	if d.file != "" {
 		before := d.data[:offset]
 		f.Line = bytes.Count(before, []byte("\n")) + 1
-		f.Column = offset - bytes.LastIndexByte(before, '\n')
+		f.Column = 1 + utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:])
 	}
 	d.faults = append(d.faults, f)
 }

@@ -211,7 +211,7 @@ func TestJSONRoundTrip(t *testing.T) {
 
 func TestValidateID(t *testing.T) {
 	t.Parallel()
-	long := strings.Repeat("x", 64)
+	long := strings.Repeat("x", 200)
 	for _, id := range []string{"a", "A", "0", "_", "web-1.2_x", "a.", "a-", long} {
 		if err := project.ValidateID(id); err != nil {
 			t.Error(err)
@@ -219,7 +219,7 @@ func TestValidateID(t *testing.T) {
 	}
 	for _, id := range []string{"", ".", "..", ".a", "-a", "a/b", `a\b`, "a b", "a\n", "é", "a\x00", long + "x"} {
 		err := project.ValidateID(id)
-		if err == nil || !strings.Contains(err.Error(), "cannot be a project's id: use 1 to 64") {
+		if err == nil || !strings.Contains(err.Error(), "cannot be a project's id: use 1 to 200") {
 			t.Errorf("%q: %v", id, err)
 		}
 	}
@@ -240,8 +240,8 @@ func TestDefaultID(t *testing.T) {
 		"/":                                "project",
 		".":                                "project",
 		"":                                 "project",
-		strings.Repeat("x", 63) + "-y":     strings.Repeat("x", 63),
-		"/x/" + strings.Repeat("long", 40): strings.Repeat("long", 16),
+		strings.Repeat("x", 199) + "-y":    strings.Repeat("x", 199),
+		"/x/" + strings.Repeat("long", 60): strings.Repeat("long", 50),
 	} {
 		if got := project.DefaultID(dir); got != want {
 			t.Errorf("%q: %q, want %q", dir, got, want)

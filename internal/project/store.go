@@ -42,7 +42,8 @@ func (s Store) Load() (*Registry, error) { return load(s.Path) }
 // and keys that are not known stay as they are. The file is replaced in one
 // step, with mode 0600, and is on disk when Update returns; if it is a symbolic
 // link, its target is replaced. It and its directory (mode 0700) are made if
-// they are not there.
+// they are not there. What root writes keeps its owner, or gets that of the
+// directory.
 //
 // If fn returns an error, that is returned and nothing is written; the same
 // goes for a file with [Faults]. If fn changes nothing, the file is not
@@ -100,6 +101,13 @@ func load(path string) (*Registry, error) {
 }
 
 func read(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() && !info.IsDir() { // to open a FIFO could take for ever
+		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -187,8 +195,12 @@ func target(path string) (string, error) {
 		if err != nil {
 			return path, nil // not a link; whatever else is wrong will come up
 		}
-		if !filepath.IsAbs(link) {
-			link = filepath.Join(filepath.Dir(path), link)
+		if !filepath.IsAbs(link) { // relative to where the link really is
+			dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+			if err != nil {
+				return "", err
+			}
+			link = filepath.Join(dir, link)
 		}
 		path = link
 	}
@@ -203,6 +215,11 @@ func replace(path string, data []byte) error {
 		return err
 	}
 	defer f.Cleanup()
+	owner := path // after a change by root, the daemon of another user must still read it
+	if _, err := os.Stat(path); err != nil {
+		owner = dir
+	}
+	giveToOwner(f.File, owner)
 	if _, err := f.Write(data); err != nil {
 		return err
 	}

@@ -3,11 +3,13 @@ package project_test
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -268,6 +270,70 @@ func TestUpdateThroughLink(t *testing.T) {
 		if got := mustLoad(t, project.Store{Path: dir + "/" + target}).Len(); got != 1 {
 			t.Errorf("%s: the target has %d projects", name, got)
 		}
+	}
+}
+
+// A relative link counts from the directory that it is really in.
+func TestUpdateThroughLinkInLinkedDirectory(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, err := range []error{
+		os.MkdirAll(dir+"/deep/home", 0o700),
+		os.Symlink("../shared.json", dir+"/deep/home/projects.json"),
+		os.Symlink("deep/home", dir+"/home"),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := project.Store{Path: dir + "/home/projects.json"}
+	mustUpdate(t, s, add("a"))
+	if got := mustLoad(t, s).Len(); got != 1 {
+		t.Errorf("%d projects behind the link", got)
+	}
+	if _, err := os.Stat(dir + "/deep/shared.json"); err != nil {
+		t.Error(err)
+	}
+}
+
+// What root makes in another user's home is that user's, or the user's daemon
+// could not read it and the next change could not lock it.
+func TestUpdateByRoot(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can write for another user")
+	}
+	dir := t.TempDir()
+	const user = 65534
+	if err := os.Chown(dir, user, user); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"a", "b"} { // the first makes the file, the second replaces it
+		mustUpdate(t, project.Store{Path: dir + "/projects.json"}, add(id))
+		for _, name := range []string{"/projects.json", "/projects.json.lock"} {
+			info, err := os.Stat(dir + name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if owner := info.Sys().(*syscall.Stat_t); owner.Uid != user || owner.Gid != user {
+				t.Errorf("%s is owned by %d:%d", name, owner.Uid, owner.Gid)
+			}
+		}
+	}
+}
+
+// The lock is no way to make or open a file elsewhere.
+func TestUpdateLockLink(t *testing.T) {
+	t.Parallel()
+	dir, elsewhere := t.TempDir(), t.TempDir()+"/victim"
+	if err := os.Symlink(elsewhere, dir+"/projects.json.lock"); err != nil {
+		t.Fatal(err)
+	}
+	if err := (project.Store{Path: dir + "/projects.json"}).Update(add("a")); !errors.Is(err, syscall.ELOOP) {
+		t.Errorf("got %v, want %v", err, syscall.ELOOP)
+	}
+	if _, err := os.Lstat(elsewhere); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("made %s: %v", elsewhere, err)
 	}
 }
 
