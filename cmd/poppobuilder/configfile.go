@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/peterbourgon/ff/v3/ffcli"
@@ -19,8 +21,8 @@ type validation struct {
 }
 
 func (c *cli) configValidateCommand() *ffcli.Command {
-	fs := newFlagSet("validate")
-	c.jsonFlag(fs)
+	flags := newFlagSet("validate")
+	c.jsonFlag(flags)
 	return &ffcli.Command{
 		Name:       "validate",
 		ShortUsage: "poppobuilder global-config validate [FILE] [--json]",
@@ -29,11 +31,16 @@ func (c *cli) configValidateCommand() *ffcli.Command {
 
 EXAMPLE
   poppobuilder global-config validate ./new.json`,
-		FlagSet: fs,
+		FlagSet: flags,
 		Exec: func(_ context.Context, args []string) error {
 			file, err := c.fileArg(args)
 			if err != nil {
 				return err
+			}
+			_, err = os.Stat(file)
+			if len(args) == 0 && errors.Is(err, fs.ErrNotExist) {
+				missing := validation{Valid: true, File: file, Faults: []config.Fault{}, Ignored: []config.Ignored{}}
+				return c.result(missing, "There is no %s, which is valid: all settings have their defaults", file)
 			}
 			return c.validate(file)
 		},

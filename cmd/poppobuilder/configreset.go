@@ -75,7 +75,7 @@ func (c *cli) configResetCommand() *ffcli.Command {
 			if err := c.result(configFile{File: home.Config, Backup: backup}, "%s", text); err != nil {
 				return err
 			}
-			return c.tellEffect(ctx, home, *reload, live)
+			return c.tellEffect(ctx, home, *reload, live, "")
 		},
 	}
 }

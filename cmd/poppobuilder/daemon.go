@@ -107,7 +107,7 @@ func (c *cli) startNow(ctx context.Context, home config.Paths, flags []string) e
 }
 
 // alreadyRunning tells that there is nothing to start, which is a success. The
-// pid is 0 while the daemon that runs is not ready.
+// pid is 0 while the daemon that runs has not written it yet.
 func (c *cli) alreadyRunning(pid int) error {
 	if pid == 0 {
 		return c.result(daemonPID{Running: true}, "Daemon is already starting")
@@ -133,7 +133,7 @@ func (c *cli) startBackground(ctx context.Context, home config.Paths, flags []st
 	defer stop()
 	return background{
 		Command: slices.Concat(self, []string{"daemon", "start", "--foreground"}, flags),
-		Environ: c.Environ,
+		Environ: pinHome(c.Environ, home.Home),
 		Home:    home.Home,
 		Log:     home.DaemonLog,
 	}.start(ctx)
@@ -179,10 +179,11 @@ func (c *cli) runDaemon(ctx context.Context, flags []string, ready *readiness) e
 	if err != nil {
 		return err
 	}
+	keepDescriptors()
 	o := masterOptions{
 		Home:          home,
 		Flags:         flags,
-		Environ:       c.Environ,
+		Environ:       pinHome(c.Environ, home.Home),
 		Version:       version().Version,
 		WorkerCommand: slices.Concat(self, []string{"worker"}),
 		Ready:         ready.ready,

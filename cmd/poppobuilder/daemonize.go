@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -44,6 +45,7 @@ func (b background) start(ctx context.Context) (pid int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("open the daemon's log: %w", err)
 	}
+	keepDescriptors()
 	read, write, err := os.Pipe()
 	if err != nil {
 		return 0, fmt.Errorf("create the readiness pipe: %w", err)
@@ -75,6 +77,19 @@ func (b background) start(ctx context.Context) (pid int, err error) {
 	}
 	child.Process.Release()
 	return report.PID, nil
+}
+
+// keepDescriptors keeps the descriptors that this process inherited, beyond the
+// standard three, from the programs that it starts. A lock or a pipe that a
+// shell had open would be held for as long as the daemon runs. Systems that do
+// not list descriptors in /dev/fd pass them on.
+func keepDescriptors() {
+	entries, _ := os.ReadDir("/dev/fd")
+	for _, entry := range entries {
+		if fd, err := strconv.Atoi(entry.Name()); err == nil && fd > 2 {
+			syscall.CloseOnExec(fd)
+		}
+	}
 }
 
 // await reads the report of child. If ctx ends first it stops child and waits

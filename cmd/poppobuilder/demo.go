@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/peterbourgon/ff/v3/ffcli"
@@ -19,9 +21,9 @@ func (c *cli) demoCommand() *ffcli.Command {
 		Name:       "demo",
 		ShortUsage: "poppobuilder demo",
 		ShortHelp:  "run a daemon with sample projects in a temporary home",
-		LongHelp: `The daemon stays in the foreground and logs here until Ctrl-C. Its home, with
-the sample projects and their logs, is removed when it ends. Your own daemon,
-if you have one, does not notice.`,
+		LongHelp: `The daemon stays in the foreground and logs here until Ctrl-C, or until the
+terminal is closed. Its home, with the sample projects and their logs, is then
+removed. Your own daemon, if you have one, does not notice.`,
 		FlagSet: newFlagSet("demo"),
 		Exec: func(ctx context.Context, args []string) error {
 			if err := noArgs(args); err != nil {
@@ -96,6 +98,9 @@ func (c *cli) demo(ctx context.Context) error {
 	}
 	c.introduce(strings.Join(self, " "), home.Home)
 	c.Environ = append(demoEnvironment(c.Environ), config.HomeVariable+"="+home.Home)
+	// A daemon takes HUP for a reload, and would outlive its terminal.
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP)
+	defer stop()
 	return c.runDaemon(ctx, nil, nil)
 }
 

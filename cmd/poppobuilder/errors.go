@@ -153,6 +153,10 @@ func outsideArgs(f config.Fault) bool {
 	return f.File != "" || f.From != "" && !strings.HasPrefix(f.From, "--")
 }
 
+// inConfig tells a fault in config.json from one in the environment or in what
+// was just typed.
+func inConfig(f config.Fault) bool { return f.File != "" }
+
 // inRegistry tells a fault in projects.json from one in what was just typed.
 func inRegistry(f project.Fault) bool { return f.File != "" }
 
@@ -177,6 +181,28 @@ type errorBody struct {
 	Message string `json:"message"`
 }
 
+// message is what err says, and the next step where it does not name one itself.
+func message(err error) string {
+	text := strings.TrimSpace(err.Error())
+	next := ""
+	if faults, ok := errors.AsType[config.Faults](err); ok && slices.ContainsFunc(faults, inConfig) {
+		next = "correct it, or go back to the defaults by \"poppobuilder global-config reset\""
+	}
+	if faults, ok := errors.AsType[project.Faults](err); ok && slices.ContainsFunc(faults, inRegistry) {
+		next = "correct it, or move the file away to begin without projects"
+	}
+	if _, told := errors.AsType[*failure](err); !told && errors.Is(err, fs.ErrPermission) {
+		next = "run this as the owner, or change the mode"
+	}
+	switch {
+	case next == "":
+		return text
+	case strings.Contains(text, "\n"):
+		return text + "\n" + next
+	}
+	return text + "; " + next
+}
+
 // report tells the user about err, if it is one, and returns the exit code.
 func (c *cli) report(err error) int {
 	if err == nil {
@@ -187,11 +213,11 @@ func (c *cli) report(err error) int {
 	}
 	code, exit := classify(err)
 	if c.json {
-		if c.printJSON(errorReport{Error: errorBody{Code: code, Message: err.Error()}}) == nil {
+		if c.printJSON(errorReport{Error: errorBody{Code: code, Message: message(err)}}) == nil {
 			return exit
 		}
 	}
-	c.notef("poppobuilder: %s", strings.TrimSpace(err.Error()))
+	c.notef("poppobuilder: %s", message(err))
 	if usage, ok := errors.AsType[*usageError](err); ok && usage.usage != "" {
 		c.notef("usage: %s", usage.usage)
 	}

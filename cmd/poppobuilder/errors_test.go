@@ -56,6 +56,29 @@ func TestClassify(t *testing.T) {
 	}
 }
 
+// Each message says what to do next, once.
+func TestMessage(t *testing.T) {
+	t.Parallel()
+	denied := &fs.PathError{Op: "open", Path: "x", Err: syscall.EACCES}
+	tests := []struct {
+		err  error
+		want string
+	}{
+		{errors.New("anything"), "anything"},
+		{config.Faults{{File: "c", Line: 1, Column: 2, Problem: "bad"}}, `c:1:2: bad; correct it, or go back to the defaults by "poppobuilder global-config reset"`},
+		{config.Faults{{From: "--daemon.port", Problem: "bad"}}, "--daemon.port: bad"},
+		{project.Faults{{File: "p", Line: 1, Column: 2, Problem: "bad"}, {File: "p", Problem: "worse"}}, "p:1:2: bad\np: worse\ncorrect it, or move the file away to begin without projects"},
+		{project.Faults{{Key: "config.priority", Problem: "bad"}}, "config.priority: bad"},
+		{fmt.Errorf("read it: %w", denied), "read it: open x: permission denied; run this as the owner, or change the mode"},
+		{homeError("use it: %w; do that", denied), "use it: open x: permission denied; do that"},
+	}
+	for _, tt := range tests {
+		if got := message(tt.err); got != tt.want {
+			t.Errorf("got %q, want %q", got, tt.want)
+		}
+	}
+}
+
 // A program whose output goes nowhere has not done what was asked.
 func TestOutputLost(t *testing.T) {
 	t.Parallel()

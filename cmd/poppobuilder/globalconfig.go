@@ -10,6 +10,7 @@ import (
 
 	"github.com/peterbourgon/ff/v3/ffcli"
 
+	"github.com/poppobuilder/poppobuilder/internal/api"
 	"github.com/poppobuilder/poppobuilder/internal/config"
 	"github.com/poppobuilder/poppobuilder/pidfile"
 )
@@ -69,7 +70,8 @@ func (c *cli) configGetCommand() *ffcli.Command {
 					return c.result(entry, "%s", entry.Text)
 				}
 			}
-			return unknownKey(args[0])
+			_, _, err = config.Get(config.Options{}, args[0])
+			return unknownKey(err)
 		},
 	}
 }
@@ -113,9 +115,13 @@ func (c *cli) effective() ([]config.Entry, error) {
 	return config.List(config.Options{File: home.Config, Environ: c.Environ})
 }
 
-// unknownKey refuses a key that does not exist.
-func unknownKey(key string) error {
-	return &usageError{problem: fmt.Sprintf("unknown setting %q%s", key, suggest(key, keyNames()))}
+// unknownKey makes a usage error of a key that does not exist, and returns any
+// other error as it is.
+func unknownKey(err error) error {
+	if unknown, ok := errors.AsType[*config.UnknownKeyError](err); ok {
+		return &usageError{problem: unknown.Error()}
+	}
+	return err
 }
 
 // keyNames lists the settings.
@@ -184,11 +190,8 @@ func (c *cli) changeSetting(ctx context.Context, reload bool, key string, change
 		return err
 	}
 	done, err := change(home.Config)
-	if unknown, ok := errors.AsType[*config.UnknownKeyError](err); ok {
-		return unknownKey(unknown.Key)
-	}
 	if err != nil {
-		return err
+		return unknownKey(err)
 	}
 	if c.json {
 		if err := c.printJSON(done); err != nil {
@@ -205,7 +208,7 @@ func (c *cli) changeSetting(ctx context.Context, reload bool, key string, change
 	if !done.Changed && !reload {
 		return nil
 	}
-	return c.tellEffect(ctx, home, reload, done.Live)
+	return c.tellEffect(ctx, home, reload, done.Live, done.Key)
 }
 
 // isSet reports whether a variable has a value.
@@ -217,29 +220,49 @@ func isSet(environ []string, name string) bool {
 }
 
 // tellEffect says how a changed setting reaches the daemon, and lets it reload
-// where that was asked for.
-func (c *cli) tellEffect(ctx context.Context, home config.Paths, reload, live bool) error {
+// where that was asked for. An empty key stands for all settings.
+func (c *cli) tellEffect(ctx context.Context, home config.Paths, reload, live bool, key string) error {
 	info, err := pidfile.Read(home.PIDFile)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case info.State != pidfile.Held:
+	}
+	if info.State != pidfile.Held {
 		c.notef("It takes effect at the next start of the daemon.")
 		return nil
-	case reload:
-		daemon := client(home)
-		defer daemon.Close()
+	}
+	daemon := client(home)
+	defer daemon.Close()
+	if reload {
 		if _, err := daemon.Reload(ctx); err != nil {
 			return fmt.Errorf("reload the daemon: %w", err)
 		}
-		if live {
-			c.notef("The running daemon has taken it.")
-			return nil
-		}
-	case live:
-		c.notef("The running daemon takes it at \"poppobuilder daemon reload\".")
-		return nil
 	}
-	c.notef("The running daemon takes it at \"poppobuilder daemon restart\" only.")
+	winner := overriding(ctx, daemon, key)
+	switch {
+	case winner != "":
+		c.notef("The running daemon was started with %s, which wins over the file.", winner)
+	case !live:
+		c.notef("The running daemon takes it at \"poppobuilder daemon restart\" only.")
+	case reload:
+		c.notef("The running daemon has taken it.")
+	default:
+		c.notef("The running daemon takes it at \"poppobuilder daemon reload\".")
+	}
 	return nil
+}
+
+// overriding names the flag or the variable from which the daemon has a setting
+// whatever the file says, or is empty.
+func overriding(ctx context.Context, daemon *api.Client, key string) string {
+	daemon.Timeout = statusTimeout
+	var entries []config.Entry
+	if daemon.Config(ctx, &entries) != nil {
+		return "" // only the message gets less exact
+	}
+	for _, entry := range entries {
+		if entry.Key == key && (entry.Origin.Source == config.FromFlag || entry.Origin.Source == config.FromEnv) {
+			return entry.Origin.Detail
+		}
+	}
+	return ""
 }

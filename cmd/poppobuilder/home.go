@@ -1,8 +1,9 @@
 package main
 
 import (
-	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,16 +20,31 @@ func (c *cli) home() (config.Paths, error) {
 	return config.NewPaths(dir), nil
 }
 
+// pinHome returns environ with home as the daemon's home. Nobody who inherits it
+// may come to another one: not the daemon in the background, whose working
+// directory differs, and no command of a run.
+func pinHome(environ []string, home string) []string {
+	const prefix = config.HomeVariable + "="
+	environ = slices.DeleteFunc(slices.Clone(environ), func(entry string) bool { return strings.HasPrefix(entry, prefix) })
+	return append(environ, prefix+home)
+}
+
 // usableHome makes sure that the home is there and can be written to.
 func usableHome(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("create the home: %w; set POPPOBUILDER_HOME to a directory that you may write to", err)
+		return homeError("create the home: %w; set POPPOBUILDER_HOME to a directory that you may write to", err)
 	}
 	if err := unix.Access(dir, unix.R_OK|unix.W_OK|unix.X_OK); err != nil {
 		err = &os.PathError{Op: "write to", Path: dir, Err: err}
-		return fmt.Errorf("use the home: %w; change its mode, or set POPPOBUILDER_HOME to a directory that you may write to", err)
+		return homeError("use the home: %w; change its mode, or set POPPOBUILDER_HOME to a directory that you may write to", err)
 	}
 	return nil
+}
+
+// homeError says itself what to do next: see message.
+func homeError(format string, err error) error {
+	code, exit := classify(err)
+	return failf(code, exit, format, err)
 }
 
 // settings reads the settings that a daemon with these flags would have.

@@ -13,8 +13,9 @@ import (
 )
 
 // programVariable makes the test binary behave as poppobuilder, so that a
-// daemon that a test starts is the code under test and never the tests again.
-const programVariable = "POPPOBUILDER_TEST_PROGRAM"
+// daemon that a test starts is the code under test and never the tests again. It
+// has no prefix that the demo takes out of the environment.
+const programVariable = "TEST_POPPOBUILDER_PROGRAM"
 
 // childVariable makes the test binary behave as a daemon that starts, well or
 // badly: see child.

@@ -1,6 +1,10 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // suggest returns "; did you mean X?" for the candidate nearest to name, or
 // nothing when none is near.
@@ -11,9 +15,14 @@ func suggest(name string, candidates []string) string {
 	return ""
 }
 
-// nearest returns the candidate that takes the fewest edits to become name, or
-// "" if more than a third of it would have to change.
+// nearest returns the only candidate that begins with name, else the one that
+// takes the fewest edits to become name, or "" if more than a third of it would
+// have to change.
 func nearest(name string, candidates []string) string {
+	begun := slices.DeleteFunc(slices.Clone(candidates), func(c string) bool { return !strings.HasPrefix(c, name) })
+	if slices.Sort(begun); len(slices.Compact(begun)) == 1 {
+		return begun[0]
+	}
 	best, fewest := "", max(2, (len(name)+2)/3)+1
 	for _, candidate := range candidates {
 		if d := distance(name, candidate); d < fewest {

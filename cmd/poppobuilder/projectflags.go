@@ -107,21 +107,25 @@ func (o *optionalDuration) String() string {
 	return o.value.String()
 }
 
-// Set takes what the settings take: milliseconds, or text with a unit.
+// Set takes what the settings take: milliseconds, or text with a unit, days too.
 func (o *optionalDuration) Set(text string) error {
 	if text == useDefault {
 		o.value = nil
 		return nil
 	}
 	d, err := time.ParseDuration(text)
-	if ms, numErr := strconv.ParseInt(text, 10, 64); numErr == nil {
-		d, err = time.Duration(ms)*time.Millisecond, nil
-		if d.Milliseconds() != ms {
+	number, unit := text, time.Millisecond
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		number, unit = days, 24*time.Hour
+	}
+	if n, numErr := strconv.ParseInt(number, 10, 64); numErr == nil {
+		d, err = time.Duration(n)*unit, nil
+		if int64(d/unit) != n {
 			return fmt.Errorf("is too long")
 		}
 	}
 	if err != nil || d < 0 {
-		return fmt.Errorf("want a duration such as 30s, milliseconds, or %q", useDefault)
+		return fmt.Errorf("want a duration such as 30s or 7d, milliseconds, or %q", useDefault)
 	}
 	o.value = &d
 	return nil

@@ -66,7 +66,7 @@ func (r *readiness) ready() error {
 // failed tells why the daemon did not come up, unless it did.
 func (r *readiness) failed(err error) error {
 	code, exit := classify(err)
-	return r.report(readyReport{Error: err.Error(), Code: code, Exit: exit})
+	return r.report(readyReport{Error: message(err), Code: code, Exit: exit})
 }
 
 func (r *readiness) report(report readyReport) error {

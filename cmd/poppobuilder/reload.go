@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/peterbourgon/ff/v3/ffcli"
@@ -36,7 +37,7 @@ func (c *cli) reload(ctx context.Context) error {
 	defer daemon.Close()
 	done, err := daemon.Reload(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("nothing was reloaded: %w", err)
 	}
 	if c.json {
 		return c.printJSON(done)

@@ -6,6 +6,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/peterbourgon/ff/v3/ffcli"
@@ -96,6 +98,11 @@ func route(root *ffcli.Command, args []string) (path []*ffcli.Command, rest []st
 			name, rest = "version", nil
 		}
 		next := subcommand(at, name)
+		if next == nil {
+			if err := unknownFlag(at, rest); err != nil {
+				return path, nil, err
+			}
+		}
 		switch {
 		case name == "":
 			return path, nil, &usageError{problem: fmt.Sprintf("%s needs a command: one of %s", at.Name, strings.Join(visible(at), ", "))}
@@ -107,9 +114,41 @@ func route(root *ffcli.Command, args []string) (path []*ffcli.Command, rest []st
 	return path, append(rest, args...), nil
 }
 
-// unknownCommand is the error for a name that parent does not have.
+// unknownFlag is the error for the first of flags that neither at nor a command
+// below it has, or nil.
+func unknownFlag(at *ffcli.Command, flags []string) error {
+	known := append(flagsBelow(at), "--version")
+	for _, arg := range flags {
+		name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		if name = "--" + name; !slices.Contains(known, name) {
+			return &usageError{problem: fmt.Sprintf("unknown flag %q%s", name, suggest(name, known))}
+		}
+	}
+	return nil
+}
+
+// flagsBelow returns the flags of at and of all commands below it.
+func flagsBelow(at *ffcli.Command) []string {
+	names := flagNames(at.FlagSet)
+	for _, sub := range at.Subcommands {
+		names = append(names, flagsBelow(sub)...)
+	}
+	return names
+}
+
+// unknownCommand is the error for a name that parent does not have. Where it is
+// a command one step further down, that one is meant.
 func unknownCommand(parent *ffcli.Command, name string) error {
+	var below []string
+	for _, sub := range parent.Subcommands {
+		if subcommand(sub, name) != nil {
+			below = append(below, strconv.Quote(sub.Name+" "+name))
+		}
+	}
 	next := suggest(name, visible(parent))
+	if len(below) > 0 {
+		next = fmt.Sprintf("; did you mean %s?", strings.Join(below, " or "))
+	}
 	if next == "" {
 		next = ": use one of " + strings.Join(visible(parent), ", ")
 	}

@@ -80,7 +80,7 @@ type downStatus struct {
 func look(ctx context.Context, home config.Paths) (view, error) {
 	info, err := pidfile.Read(home.PIDFile)
 	if err != nil {
-		return view{}, &failure{code: codeFailed, exit: statusUnknown, err: err}
+		return view{}, &failure{code: codeFailed, exit: statusUnknown, err: errors.New(message(err))}
 	}
 	switch info.State {
 	case pidfile.Absent:
@@ -144,6 +144,9 @@ func writeStatus(w io.Writer, s *api.Status) {
 		fmt.Fprintln(w)
 	}
 	fmt.Fprintf(w, "Queue: %d queued, %d running\n", s.Queue.Queued, s.Queue.Running)
+	if s.State == api.StateStopping {
+		fmt.Fprintln(w, "Daemon is stopping")
+	}
 	if s.Reload != nil && !s.Reload.OK {
 		fmt.Fprintf(w, "Last reload was refused: %s\n", s.Reload.Error)
 	}

@@ -37,7 +37,7 @@ EXAMPLE
 			if err != nil {
 				return err
 			}
-			pid, err := c.stop(ctx, home, *timeout, *force)
+			pid, err := c.stop(ctx, home, timeout.value, *force)
 			if errors.Is(err, api.ErrNotRunning) {
 				return c.result(daemonPID{}, "Daemon is not running")
 			}
@@ -49,13 +49,16 @@ EXAMPLE
 	}
 }
 
-func timeoutFlag(fs *flag.FlagSet) *time.Duration {
-	return fs.Duration("timeout", 0, "how long to wait for its end (default daemon.shutdownTimeout and 10s)")
+func timeoutFlag(fs *flag.FlagSet) *optionalDuration {
+	timeout := new(optionalDuration)
+	fs.Var(timeout, "timeout", "`duration` to wait for its end; \"default\": daemon.shutdownTimeout and 10s")
+	return timeout
 }
 
-// stop stops the daemon of home and waits until it is gone. An error that is
-// [api.ErrNotRunning] says that there was none.
-func (c *cli) stop(ctx context.Context, home config.Paths, timeout time.Duration, force bool) (pid int, err error) {
+// stop stops the daemon of home and waits until it is gone, by default as long as
+// the daemon may take. An error that is [api.ErrNotRunning] says that there was
+// none.
+func (c *cli) stop(ctx context.Context, home config.Paths, patience *time.Duration, force bool) (pid int, err error) {
 	info, err := pidfile.Read(home.PIDFile)
 	if err != nil {
 		return 0, err
@@ -67,10 +70,11 @@ func (c *cli) stop(ctx context.Context, home config.Paths, timeout time.Duration
 	defer stop()
 	daemon := client(home)
 	defer daemon.Close()
-	if timeout == 0 {
-		timeout = c.stopTimeout(ctx, daemon, home)
+	if patience == nil {
+		patience = new(c.stopTimeout(ctx, daemon, home))
 	}
-	daemon.Timeout = min(daemon.Timeout, timeout)
+	timeout := *patience
+	daemon.Timeout = min(daemon.Timeout, max(timeout, statusTimeout))
 	if force {
 		daemon.Timeout = statusTimeout // whoever asks for force is out of patience
 	}
@@ -135,14 +139,14 @@ EXAMPLE
 			if err := noArgs(args); err != nil {
 				return err
 			}
-			return c.restart(ctx, *timeout, settings.Args())
+			return c.restart(ctx, timeout.value, settings.Args())
 		},
 	}
 }
 
 // restart is one operation: nothing is stopped before all that can be checked
 // is, and nothing is started before the old daemon is gone.
-func (c *cli) restart(ctx context.Context, timeout time.Duration, flags []string) error {
+func (c *cli) restart(ctx context.Context, timeout *time.Duration, flags []string) error {
 	home, err := c.home()
 	if err != nil {
 		return err

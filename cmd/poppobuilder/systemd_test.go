@@ -240,12 +240,14 @@ func (s *systemd) daemon() api.Status {
 	return status
 }
 
-// awaitStart waits until the daemon has been started once more.
+// awaitStart waits until the daemon has been started once more, and until systemd
+// has noticed: a stop before that would kill the unit's ExecStartPost.
 func (s *systemd) awaitStart() {
 	s.t.Helper()
 	if !s.starts.Scan() {
 		s.t.Fatalf("wait for a start: %v", s.starts.Err())
 	}
+	s.systemctl("start", "poppobuilder") // joins the start that goes on
 }
 
 // leftovers lists the processes on systemd's machine that are not its own.
