@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/peterbourgon/ff/v3/ffcli"
 
@@ -83,22 +85,76 @@ func (c *cli) start(ctx context.Context, flags []string) error {
 	if err := usableHome(home.Home); err != nil {
 		return err
 	}
-	info, err := pidfile.Read(home.PIDFile)
+	running, pid, err := settled(ctx, home)
 	if err != nil {
 		return err
 	}
-	if info.State == pidfile.Held {
-		return c.alreadyRunning(info.PID)
+	if running {
+		return c.alreadyRunning(pid)
 	}
 	return c.startNow(ctx, home, flags)
 }
+
+// settled waits until the daemon of home, if there is one, is neither starting
+// nor stopping, and tells whether it runs. One that does not answer runs.
+func settled(ctx context.Context, home config.Paths) (running bool, pid int, err error) {
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	daemon := client(home)
+	defer daemon.Close()
+	for closed := 0; ; {
+		info, err := pidfile.Read(home.PIDFile)
+		if err != nil || info.State != pidfile.Held {
+			return false, 0, err
+		}
+		status, err := daemon.Status(ctx)
+		if errors.Is(err, api.ErrNotRunning) {
+			closed++
+		}
+		switch {
+		case closed > maxClosed: // somebody removed its socket
+			return true, info.PID, nil
+		case errors.Is(err, api.ErrNotRunning), err == nil && status.State == api.StateStarting:
+			// Its socket opens early, and nothing else tells when it is ready.
+			wait, cancel := context.WithTimeout(ctx, settleInterval)
+			err = pidfile.Wait(wait, home.PIDFile)
+			cancel()
+			if err != nil && ctx.Err() == nil {
+				err = nil // it is still there
+			}
+		case err == nil && status.State == api.StateStopping:
+			err = pidfile.Wait(ctx, home.PIDFile)
+		default:
+			return true, info.PID, nil
+		}
+		if err != nil {
+			return false, 0, err
+		}
+	}
+}
+
+const (
+	// settleInterval is how often a daemon that somebody else has just started
+	// is asked whether it is ready.
+	settleInterval = 50 * time.Millisecond
+	// maxClosed is how often its socket may be found closed. It is so for a
+	// moment only, right after the lock was taken and right before it is freed.
+	maxClosed = 100
+)
 
 // startNow starts the daemon in the background and tells about it.
 func (c *cli) startNow(ctx context.Context, home config.Paths, flags []string) error {
 	pid, err := c.startBackground(ctx, home, flags)
 	if failed, ok := errors.AsType[*failure](err); ok && failed.code == codeAlreadyRunning {
-		info, _ := pidfile.Read(home.PIDFile) // another start was faster
-		return c.alreadyRunning(info.PID)
+		// Another start was faster.
+		running, pid, settleErr := settled(ctx, home)
+		if settleErr != nil {
+			return settleErr
+		}
+		if running {
+			return c.alreadyRunning(pid)
+		}
+		return fmt.Errorf("another \"daemon start\" was faster, and its daemon has ended since; see %s", home.DaemonLog)
 	}
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -331,6 +332,75 @@ func TestReloadTouchesNoWorkerThatStays(t *testing.T) {
 	h.await("the signal's reload to be refused", func(s api.Status) bool { return s.Reload != nil && !s.Reload.OK })
 	if got := pids(); got != before {
 		t.Errorf("an invalid file made of workers %s: %s", before, got)
+	}
+	h.must("daemon", "stop")
+}
+
+func TestRestartOnAPortInUseStopsNothing(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	_, port, err := net.SplitHostPort(taken.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHome(t, `{"daemon":{"port":0}}`)
+	h.must("daemon", "start")
+	before := h.status().PID
+	if out, exit := h.run("daemon", "restart", "--daemon.port="+port); exit != 1 || !strings.Contains(out, "nothing was restarted") {
+		t.Errorf("restart on port %s: exit %d: %s", port, exit, out)
+	}
+	if got := h.status().PID; got != before {
+		t.Errorf("the daemon was %d and is %d", before, got)
+	}
+	h.must("daemon", "stop")
+}
+
+// A start while the daemon stops waits, and then starts one.
+func TestStartDuringStop(t *testing.T) {
+	t.Parallel()
+	h := newHome(t, `{"daemon":{"shutdownTimeout":"1s","port":null}}`)
+	h.startStubborn()
+	first := watchPID(t, h.status().PID)
+	kill(t, first.pid, syscall.SIGTERM)
+	h.await("the daemon to be stopping", func(s api.Status) bool { return s.State == api.StateStopping })
+	if out := h.must("daemon", "start"); !strings.HasPrefix(out, "Daemon started") {
+		t.Errorf("start during stop says %q", out)
+	}
+	first.awaitEnd(t)
+	if got := h.status(); got.PID == first.pid || got.State != api.StateRunning {
+		t.Errorf("after that: %+v", got)
+	}
+	h.must("daemon", "stop", "--force")
+}
+
+// A daemon that is started right after another one was killed waits until the
+// runs of that one are gone: a project never runs twice at once.
+func TestStartAfterKillWaitsForOldRuns(t *testing.T) {
+	t.Parallel()
+	h := newHome(t, `{"daemon":{"maxProcesses":1,"port":null,"shutdownTimeout":0},"defaults":{"retryAttempts":0}}`)
+	alive := h.startStubborn()
+	master := watchPID(t, h.status().PID)
+	kill(t, master.pid, syscall.SIGKILL)
+	master.awaitEnd(t)
+	// The next run opens the same FIFO. Were the old one still there, the end
+	// of the old run would not be seen before that of the new one.
+	again := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(io.Discard, alive)
+		again <- err
+	}()
+	h.must("daemon", "start")
+	select {
+	case err := <-again:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Error("the old run was still alive when the new one began")
 	}
 	h.must("daemon", "stop")
 }

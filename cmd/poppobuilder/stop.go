@@ -5,6 +5,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 
 	"github.com/poppobuilder/poppobuilder/internal/api"
 	"github.com/poppobuilder/poppobuilder/internal/config"
+	"github.com/poppobuilder/poppobuilder/internal/project"
 	"github.com/poppobuilder/poppobuilder/pidfile"
 )
 
@@ -154,8 +157,9 @@ func (c *cli) restart(ctx context.Context, timeout *time.Duration, flags []strin
 	if err := usableHome(home.Home); err != nil {
 		return err
 	}
+	var status api.Status
 	if daemon, err := c.running(); err == nil {
-		status, err := daemon.Status(ctx)
+		status, err = daemon.Status(ctx)
 		daemon.Close()
 		if err == nil && status.Manager == api.ManagerSystemd {
 			return failf(codeFailed, exitFailure, "systemd runs this daemon: use \"systemctl restart poppobuilder\", or \"systemctl --user restart poppobuilder\", with the name of its unit")
@@ -171,8 +175,31 @@ func (c *cli) restart(ctx context.Context, timeout *time.Duration, flags []strin
 	if err := enabled(loaded); err != nil {
 		return err
 	}
+	if err := startable(home, loaded, status.API.Address); err != nil {
+		return fmt.Errorf("nothing was restarted: %w", err)
+	}
 	if _, err := c.stop(ctx, home, timeout, false); err != nil && !errors.Is(err, api.ErrNotRunning) {
 		return err
 	}
 	return c.startNow(ctx, home, flags)
+}
+
+// startable checks what else would keep a daemon with these settings from
+// starting. The address is that of the daemon that runs, which will be free.
+func startable(home config.Paths, loaded *config.Loaded, address string) error {
+	if _, err := (project.Store{Path: home.Projects}).Load(); err != nil {
+		return err
+	}
+	if loaded.Daemon.Port == nil {
+		return nil
+	}
+	port := *loaded.Daemon.Port
+	if port == 0 || net.JoinHostPort(loaded.Daemon.Host, strconv.Itoa(port)) == address {
+		return nil
+	}
+	listener, err := api.ListenTCP(loaded.Daemon.Host, port)
+	if err != nil {
+		return err
+	}
+	return listener.Close()
 }

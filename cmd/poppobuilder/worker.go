@@ -16,9 +16,10 @@ import (
 func (c *cli) workerCommand() *ffcli.Command {
 	fs := newFlagSet("worker")
 	heartbeat := fs.Duration("heartbeat", 0, "time between two heartbeats; 0: none")
+	presence := fs.String("presence", "", "lock `file` to hold for as long as it runs; empty: none")
 	return &ffcli.Command{
 		Name:       "worker",
-		ShortUsage: "poppobuilder worker [--heartbeat DURATION]",
+		ShortUsage: "poppobuilder worker [--heartbeat DURATION] [--presence FILE]",
 		FlagSet:    fs,
 		Exec: func(ctx context.Context, args []string) error {
 			if err := noArgs(args); err != nil {
@@ -32,6 +33,13 @@ func (c *cli) workerCommand() *ffcli.Command {
 				return err
 			}
 			defer conn.Close()
+			if *presence != "" {
+				release, err := worker.Presence(*presence)
+				if err != nil {
+					return err
+				}
+				defer release()
+			}
 			id, _ := strconv.Atoi(os.Getenv("POPPOBUILDER_WORKER_ID"))
 			return worker.Run(ctx, conn, worker.Options{ID: id, Stderr: c.Stderr, Heartbeat: *heartbeat})
 		},

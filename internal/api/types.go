@@ -73,6 +73,8 @@ type Worker struct {
 	Run         string `json:"run,omitempty"`
 	NextRetryMs *int64 `json:"nextRetryMs,omitempty"` // in backoff: milliseconds until the next start
 	LastExit    string `json:"lastExit,omitempty"`    // such as "exit code 1", "signal SIGKILL"
+	// Metrics are the latest figures that the process has sent.
+	Metrics map[string]float64 `json:"metrics,omitempty"`
 }
 
 // Queue counts runs.
@@ -95,8 +97,10 @@ type Addresses struct {
 
 // Dropped counts what was lost since the start.
 type Dropped struct {
-	Events   int64 `json:"events"`
-	LogLines int64 `json:"logLines"`
+	Events      int64 `json:"events"`      // of workers' lives
+	LogLines    int64 `json:"logLines"`    // of all logs: the daemon's, workers', projects'
+	OutputBytes int64 `json:"outputBytes"` // that workers printed faster than they could be written
+	Malformed   int64 `json:"malformed"`   // lines of workers that were no messages
 }
 
 // LastReload tells how the last reload went.

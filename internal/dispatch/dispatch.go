@@ -20,6 +20,7 @@ package dispatch
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -87,6 +88,8 @@ type Dispatcher struct {
 	workers  map[int]*worker
 	idle     []int // numbers of the idle workers, the one that waits longest first
 	draining bool
+
+	lostLines int64 // of output of runs
 }
 
 // A worker is what the dispatcher knows of a member of the pool that is ready.
@@ -253,13 +256,15 @@ func (d *Dispatcher) assign() {
 // start gives the lane's next run to an idle worker.
 func (d *Dispatcher) start(l *lane, n int) {
 	w := d.workers[n]
-	run, err := d.store.Claim(l.takeReady(time.Now()).ID, n)
+	i := l.next(time.Now())
+	run, err := d.store.Claim(l.queue[i].ID, n)
 	if err != nil {
-		d.log.Error("claim run", "project", l.project.ID, "error", err)
+		d.log.Error("claim run", "project", l.project.ID, "run", l.queue[i].ID, "error", err)
 		d.idle = append(d.idle, n)
-		d.settle(l)
+		d.wakeAt(l, time.Now().Add(slack))
 		return
 	}
+	l.queue = slices.Delete(l.queue, i, i+1)
 	spec := d.spec(l, run)
 	w.lane = l
 	l.active = &active{run: run, worker: n, generation: w.generation}

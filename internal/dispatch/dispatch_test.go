@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -430,7 +431,7 @@ func TestRemovedProjectIsStoppedAndForgotten(t *testing.T) {
 	})
 }
 
-func TestProjectAddedAgainWhileItsRunStopsRunsAfterwards(t *testing.T) {
+func TestProjectAddedAgainWhileItsRunStopsRunsAtOnceAfterwards(t *testing.T) {
 	serve(t, 2, defaults(), func(t *testing.T, f *fixture) {
 		f.set(agent("a"))
 		f.want("0 run a")
@@ -438,7 +439,6 @@ func TestProjectAddedAgainWhileItsRunStopsRunsAfterwards(t *testing.T) {
 		f.set(agent("a"))
 		f.want("0 cancel cancelled")
 		f.RunFinished(0, 1, ipc.Finished{Run: f.lastRun(0).ID, Signal: "SIGTERM", Reason: "cancelled"})
-		time.Sleep(time.Minute)
 		f.want("1 run a")
 	})
 }
@@ -479,6 +479,65 @@ func TestRetiredWorkerFinishesFirst(t *testing.T) {
 		f.finish(0, 0)
 		<-idle
 		f.want()
+	})
+}
+
+// A worker that somebody told to shut down is about to end, whoever it was.
+func TestWorkerThatShutsDownGetsNothingMore(t *testing.T) {
+	serve(t, 1, defaults(), func(t *testing.T, f *fixture) {
+		f.set(agent("a"), agent("b"))
+		f.want("0 run a")
+		f.RunFinished(0, 1, ipc.Finished{Run: f.lastRun(0).ID, Signal: "SIGTERM", Reason: "shutdown"})
+		f.want()
+		f.wantStates("b", "queued")
+		f.WorkerGone(0, 1)
+		f.WorkerReady(0, 1)
+		f.want("0 run b")
+		f.finish(0, 0)
+		f.want("0 run a")
+	})
+}
+
+// A refusingStore lets no run start for a while.
+type refusingStore struct {
+	runs.Store
+	refuse atomic.Bool
+}
+
+func (s *refusingStore) Claim(id string, n int) (runs.Run, error) {
+	if s.refuse.Load() {
+		return runs.Run{}, errors.New("disk full")
+	}
+	return s.Store.Claim(id, n)
+}
+
+func TestRunThatTheStoreRefusesToStartIsTriedAgain(t *testing.T) {
+	serve(t, 0, defaults(), func(t *testing.T, f *fixture) {
+		store := &refusingStore{Store: f.store}
+		store.refuse.Store(true)
+		d := dispatch.New(dispatch.Options{
+			Store: store, Pool: f, Log: slog.New(slog.DiscardHandler),
+			LogPath:  func(string) string { return "" },
+			Settings: defaults(),
+		})
+		served := make(chan error)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { served <- d.Serve(ctx) }()
+		d.WorkerReady(0, 1)
+		if err := d.SetProjects(t.Context(), []project.Project{agent("a")}); err != nil {
+			t.Fatal(err)
+		}
+		f.want()
+		f.wantStates("a", "queued")
+		store.refuse.Store(false)
+		time.Sleep(time.Minute)
+		f.want("0 run a")
+		f.wantStates("a", "running")
+		_ = d.SetProjects(t.Context(), nil)
+		d.WorkerGone(0, 1)
+		synctest.Wait()
+		cancel()
+		<-served
 	})
 }
 

@@ -1,7 +1,6 @@
 package dispatch
 
 import (
-	"slices"
 	"time"
 
 	"github.com/poppobuilder/poppobuilder/internal/project"
@@ -29,6 +28,7 @@ type lane struct {
 	active  *active    // the run that executes
 	due     time.Time  // when the interval is over; zero: not counting
 	lastEnd time.Time
+	renewed bool      // was added or enabled anew while its run executed: due when that has ended
 	last    *runs.Run // the run that ended last
 
 	alarm *time.Timer // fires when there may be something to do by the clock
@@ -59,14 +59,11 @@ func (l *lane) ready(now time.Time) (int, time.Time) {
 	return -1, next
 }
 
-// takeReady removes the first queued run that may start from the queue. The
-// lane was waiting, so there is one.
-func (l *lane) takeReady(now time.Time) runs.Run {
+// next returns the index of the first queued run that may start. The lane was
+// waiting, so there is one.
+func (l *lane) next(now time.Time) int {
 	i, _ := l.ready(now)
-	i = max(i, 0) // the wall clock may have been set back since
-	run := l.queue[i]
-	l.queue = slices.Delete(l.queue, i, i+1)
-	return run
+	return max(i, 0) // the wall clock may have been set back since
 }
 
 // runnable reports whether new runs of the project may start.
@@ -160,8 +157,8 @@ func (d *Dispatcher) setProjects(projects []project.Project) {
 		if l == nil {
 			l = &lane{due: time.Now()}
 			d.lanes[p.ID] = l
-		} else if (p.Enabled && !l.project.Enabled || l.removed) && l.active == nil && len(l.queue) == 0 {
-			l.due, l.lastEnd = time.Now(), time.Time{}
+		} else if p.Enabled && !l.project.Enabled || l.removed {
+			l.due, l.lastEnd, l.renewed = time.Now(), time.Time{}, l.active != nil
 		}
 		l.project, l.removed = p, false
 		if !p.Enabled {

@@ -12,8 +12,10 @@ type Snapshot struct {
 	Queued   int // runs that wait
 	Running  int // runs that execute
 	Draining bool
-	Workers  map[int]WorkerRun // of the workers that have a run
-	Projects map[string]Project
+	// LostLines counts the lines of output that the logs of runs could not take.
+	LostLines int64
+	Workers   map[int]WorkerRun // of the workers that have a run
+	Projects  map[string]Project
 }
 
 // WorkerRun tells which run a worker has.
@@ -42,10 +44,11 @@ func (d *Dispatcher) Snapshot() *Snapshot { return d.published.Load() }
 // publish makes the state of now visible.
 func (d *Dispatcher) publish() {
 	s := &Snapshot{
-		Strategy: d.settings.Strategy.String(),
-		Draining: d.draining,
-		Workers:  make(map[int]WorkerRun, len(d.workers)),
-		Projects: make(map[string]Project, len(d.lanes)),
+		Strategy:  d.settings.Strategy.String(),
+		Draining:  d.draining,
+		LostLines: d.lostLines,
+		Workers:   make(map[int]WorkerRun, len(d.workers)),
+		Projects:  make(map[string]Project, len(d.lanes)),
 	}
 	for n, w := range d.workers {
 		if w.lane != nil {

@@ -90,6 +90,8 @@ func (d *Dispatcher) RunFinished(n int, generation uint64, m ipc.Finished) {
 		}
 		w := d.workers[n]
 		w.lane = nil
+		// One that was told to shut down, by whomever, is about to end.
+		w.leaving = w.leaving || m.Reason == "shutdown"
 		if !w.leaving {
 			d.idle = append(d.idle, n)
 		}
@@ -101,6 +103,7 @@ func (d *Dispatcher) RunFinished(n int, generation uint64, m ipc.Finished) {
 			UserMS:      m.UserMS,
 			SystemMS:    m.SystemMS,
 			MaxRSSBytes: m.MaxRSSBytes,
+			LostLines:   m.LostLines,
 		})
 	})
 }
@@ -155,6 +158,7 @@ func (d *Dispatcher) end(l *lane, state runs.State, exit runs.Exit) {
 			state = runs.TimedOut
 		}
 	}
+	d.lostLines += exit.LostLines
 	now := time.Now()
 	next := d.next(l, a.run, state, now)
 	ended, queued, err := d.store.Finish(a.run.ID, state, exit, next)
@@ -166,9 +170,12 @@ func (d *Dispatcher) end(l *lane, state runs.State, exit runs.Exit) {
 	switch {
 	case queued != nil:
 		l.queue = append(l.queue, *queued)
+	case l.renewed:
+		l.due, l.lastEnd = now, time.Time{}
 	case len(l.queue) == 0:
 		l.due = d.dueAtEnd(l)
 	}
+	l.renewed = false
 	d.strategy.Charge(l.project.ID, now.Sub(ended.StartedAt))
 	d.logEnd(ended, queued)
 	for _, c := range a.ended {

@@ -39,8 +39,14 @@ func (m *master) listen() ([]*endpoint, error) {
 	if d.Port != nil {
 		port := *d.Port
 		endpoints = append(endpoints, &endpoint{
-			name:   "port",
-			listen: func() (net.Listener, error) { return api.ListenTCP(d.Host, port) },
+			name: "port",
+			listen: func() (net.Listener, error) {
+				l, err := api.ListenTCP(d.Host, port)
+				if err == nil {
+					port = l.Addr().(*net.TCPAddr).Port // was any free one; stays the same from now on
+				}
+				return l, err
+			},
 			server: server,
 		})
 	}

@@ -12,9 +12,10 @@ import (
 // console too. Level and limits can change while it is in use.
 type logger struct {
 	*slog.Logger
-	file   *logs.Writer
-	level  *slog.LevelVar
-	format *formatHandler
+	file    *logs.Writer
+	console *console // nil: none
+	level   *slog.LevelVar
+	format  *formatHandler
 }
 
 func newLogger(path string, console io.Writer, l config.Logging) (*logger, error) {
@@ -22,13 +23,14 @@ func newLogger(path string, console io.Writer, l config.Logging) (*logger, error
 	if err != nil {
 		return nil, err
 	}
+	lg := &logger{file: file, level: new(slog.LevelVar)}
 	sinks := []io.Writer{file}
 	if console != nil {
-		sinks = append(sinks, console)
+		lg.console = newConsole(console)
+		sinks = append(sinks, lg.console)
 	}
-	level := new(slog.LevelVar)
-	format := newFormatHandler(&tee{sinks: sinks}, level)
-	lg := &logger{Logger: slog.New(format), file: file, level: level, format: format}
+	lg.format = newFormatHandler(&tee{sinks: sinks}, lg.level)
+	lg.Logger = slog.New(lg.format)
 	lg.apply(l)
 	return lg, nil
 }
@@ -43,10 +45,21 @@ func (l *logger) apply(s config.Logging) {
 	l.file.SetLimits(logLimits(s))
 }
 
-// dropped counts the lines that the file could not take.
-func (l *logger) dropped() uint64 { return uint64(l.file.Stats().DroppedLines) }
+// dropped counts the lines that the file or the console could not take.
+func (l *logger) dropped() uint64 {
+	lost := uint64(l.file.Stats().DroppedLines)
+	if l.console != nil {
+		lost += l.console.dropped.Load()
+	}
+	return lost
+}
 
-func (l *logger) close() { l.file.Close() }
+func (l *logger) close() {
+	if l.console != nil {
+		l.console.close()
+	}
+	l.file.Close()
+}
 
 // A tee writes to all sinks, whatever becomes of one of them.
 type tee struct{ sinks []io.Writer }

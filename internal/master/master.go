@@ -3,11 +3,12 @@
 //
 // # What it is made of
 //
-// Outside stands a run.Group with four actors. They are stopped one after the
+// Outside stands a run.Group with five actors. They are stopped one after the
 // other, in this order, each completely before the next:
 //
 //	workers    a tree with one supervised process for each slot of the pool
-//	services   a tree with the dispatcher, the API's listeners, the watchdog
+//	services   a tree with the API's listeners and the watchdog
+//	dispatch   decides what runs next, and answers whoever asks for a change
 //	stop       waits for a request to stop
 //	signals    routes TERM, INT, HUP, USR1, USR2
 //
@@ -34,6 +35,7 @@ import (
 	"github.com/poppobuilder/poppobuilder/internal/dispatch"
 	"github.com/poppobuilder/poppobuilder/internal/project"
 	"github.com/poppobuilder/poppobuilder/internal/runs"
+	"github.com/poppobuilder/poppobuilder/internal/worker"
 	"github.com/poppobuilder/poppobuilder/pidfile"
 	"github.com/poppobuilder/poppobuilder/procworker"
 	"github.com/poppobuilder/poppobuilder/signals"
@@ -78,7 +80,6 @@ type master struct {
 
 	stopping  chan struct{} // closed when the daemon is to stop
 	stopOnce  sync.Once
-	killed    atomic.Bool
 	ready     atomic.Bool
 	reloading sync.Mutex // one reload at a time
 
@@ -131,6 +132,7 @@ func Run(ctx context.Context, o Options) error {
 	case !errors.Is(err, errors.ErrUnsupported):
 		m.log.Warn("processes that leave their worker's group will not be found when it dies", "error", err)
 	}
+	m.awaitPredecessors(ctx)
 	endpoints, err := m.listen()
 	if err != nil {
 		return err
@@ -169,6 +171,20 @@ func checkPrivate(dir string) error {
 		return os.Chmod(dir, 0o700)
 	}
 	return nil
+}
+
+// predecessorTimeout is how long workers of a daemon that was killed may take
+// until their runs are gone. They need 2 s for a run that ignores TERM.
+const predecessorTimeout = 10 * time.Second
+
+// awaitPredecessors waits for the workers of a daemon that was killed just now:
+// a project must not run twice at once.
+func (m *master) awaitPredecessors(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, predecessorTimeout)
+	defer cancel()
+	if err := worker.AwaitAbsence(ctx, m.presence()); err != nil {
+		m.log.Warn("projects may run twice for a moment", "error", err)
+	}
 }
 
 // load reads settings and projects for the start.
@@ -212,14 +228,12 @@ func (m *master) compose() {
 // serve runs everything until the end.
 func (m *master) serve(ctx context.Context, endpoints []*endpoint, router *signals.Router) error {
 	services := supervisor.NewTree("services", supervisor.TreeOptions{StopTimeout: -1})
-	services.Add(m.supervise(m.dispatch))
 	for _, e := range endpoints {
 		services.Add(m.supervise(e))
 	}
 	if w := m.notify.watchdog(m.dispatch.Alive); w != nil {
 		services.Add(m.supervise(w))
 	}
-	defer m.dispatch.Close()
 
 	var group run.Group
 	work, drain := actor(m.pool)
@@ -228,6 +242,11 @@ func (m *master) serve(ctx context.Context, endpoints []*endpoint, router *signa
 		drain(err)
 	})
 	group.Add(actor(services))
+	dispatcher := m.supervise(m.dispatch)
+	group.Add(actor(supervisor.ServiceFunc(func(ctx context.Context) error {
+		defer m.dispatch.Close() // a signal's handler may wait for an answer
+		return dispatcher.Serve(ctx)
+	})))
 	group.Add(func() error { return m.await(ctx) }, func(error) { m.stop() })
 	group.Add(router.Actor())
 	m.log.Info("daemon started", "pid", os.Getpid(), "home", m.paths.Home, "version", m.o.Version)
@@ -269,11 +288,11 @@ func actor(s supervisor.Service) (execute func() error, interrupt func(error)) {
 // await waits until the first workers have started, tells the world, and then
 // waits for a reason to stop.
 func (m *master) await(ctx context.Context) error {
-	if err := m.dispatch.SetProjects(ctx, m.registry.Projects()); err != nil {
+	if err := m.handOut(ctx); err != nil {
 		return fmt.Errorf("hand out the projects: %w", err)
 	}
-	if err := m.awaitWorkers(ctx); err != nil {
-		return err
+	if err := m.pool.await(ctx, m.stopping); err != nil {
+		return fmt.Errorf("no worker became ready: %w; see %s", err, m.paths.WorkerLog(0))
 	}
 	select {
 	case <-m.stopping:
@@ -287,7 +306,7 @@ func (m *master) await(ctx context.Context) error {
 			m.log.Warn("tell that the daemon is ready", "error", err)
 		}
 	}
-	m.log.Info("daemon ready", "workers", m.settings().Daemon.MaxProcesses, "projects", m.registry.Len())
+	m.log.Info("daemon ready", "workers", m.settings().Daemon.MaxProcesses, "projects", m.projectsNow().Len())
 	select {
 	case <-m.stopping:
 	case <-ctx.Done():
@@ -295,29 +314,11 @@ func (m *master) await(ctx context.Context) error {
 	return nil
 }
 
-// awaitWorkers waits until each of the first workers was ready once or failed
-// to become it. It is an error if all of them failed.
-func (m *master) awaitWorkers(ctx context.Context) error {
-	var failed error
-	up := 0
-	for range cap(m.pool.firsts) {
-		select {
-		case err := <-m.pool.firsts:
-			if err == nil {
-				up++
-			} else {
-				failed = err
-			}
-		case <-m.stopping:
-			return nil
-		case <-ctx.Done():
-			return nil
-		}
-	}
-	if up == 0 && failed != nil {
-		return fmt.Errorf("no worker became ready: %w; see %s", failed, m.paths.WorkerLog(0))
-	}
-	return nil
+// handOut gives the dispatcher its first projects, unless a reload was faster.
+func (m *master) handOut(ctx context.Context) error {
+	m.reloading.Lock()
+	defer m.reloading.Unlock()
+	return m.dispatch.SetProjects(ctx, m.projectsNow().Projects())
 }
 
 // stop begins the end. It may be called more than once.
@@ -327,7 +328,6 @@ func (m *master) stop() {
 
 // kill ends everything that runs, without grace, and then the daemon.
 func (m *master) kill() {
-	m.killed.Store(true)
 	m.stop()
 	m.pool.kill()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -16,6 +17,9 @@ import (
 type notifier struct {
 	manager string        // the service manager that started this process; empty: none
 	watch   time.Duration // how often it wants a sign of life; 0: never
+
+	mu   sync.Mutex // guards what follows; one state is sent at a time
+	over bool       // the daemon is stopping, which is the last word
 }
 
 // newNotifier reads from the environment what the manager wants.
@@ -31,13 +35,27 @@ func newNotifier(environ []string) *notifier {
 // go wrong is the manager's: it notices by itself.
 func (n *notifier) send(state string) { _, _ = daemon.SdNotify(false, state) }
 
-func (n *notifier) ready() { n.send(daemon.SdNotifyReady + "\nSTATUS=Ready") }
+// tell is send for what is not true of a daemon that stops.
+func (n *notifier) tell(state string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.over {
+		n.send(state)
+	}
+}
 
-func (n *notifier) stopping() { n.send(daemon.SdNotifyStopping + "\nSTATUS=Stopping") }
+func (n *notifier) ready() { n.tell(daemon.SdNotifyReady + "\nSTATUS=Ready") }
+
+func (n *notifier) stopping() {
+	n.tell(daemon.SdNotifyStopping + "\nSTATUS=Stopping")
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.over = true
+}
 
 // reloading says that a reload begins; [notifier.ready] says that it is over.
 func (n *notifier) reloading() {
-	n.send(daemon.SdNotifyReloading + "\nMONOTONIC_USEC=" + strconv.FormatInt(monotonicMicroseconds(), 10) + "\nSTATUS=Reloading")
+	n.tell(daemon.SdNotifyReloading + "\nMONOTONIC_USEC=" + strconv.FormatInt(monotonicMicroseconds(), 10) + "\nSTATUS=Reloading")
 }
 
 // A watchdog tells the manager regularly that the daemon is alive.

@@ -1,6 +1,7 @@
 package master
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,14 +37,13 @@ type poolSettings struct {
 // no longer the pool's is replaced as soon as it is idle.
 type program struct {
 	command          []string
-	builtin          bool // our own worker, which stops its run when the master is gone
-	readyTimeout     time.Duration
+	builtin          bool          // our own worker, which stops its run when the master is gone
+	readyTimeout     time.Duration // counts from the next start, so a change replaces nobody
 	heartbeatTimeout time.Duration
 }
 
 func (p program) equal(q program) bool {
-	return slices.Equal(p.command, q.command) &&
-		p.readyTimeout == q.readyTimeout && p.heartbeatTimeout == q.heartbeatTimeout
+	return slices.Equal(p.command, q.command) && p.heartbeatTimeout == q.heartbeatTimeout
 }
 
 // poolOptions are what a pool is made of.
@@ -64,23 +64,25 @@ type pool struct {
 	tree     *supervisor.Tree
 	dispatch *dispatch.Dispatcher // set before the pool is served
 
-	firsts   chan error     // the outcome of each first worker's first start
+	news     chan struct{}  // holds a token when the outcome of a first start may have changed
 	removals sync.WaitGroup // slots on their way out
 
 	mu       sync.Mutex // guards what follows; the tree's lock may be taken under it
 	settings poolSettings
 	slots    map[int]*slot
-	closing  bool   // no slot comes or goes any more
-	lost     uint64 // lines and events that slots now gone had dropped
+	used     map[int]uint64 // the last generation of a number, in slots now gone
+	closing  bool           // no slot comes or goes any more
+	lost     losses         // of the slots that are gone
 }
 
 func newPool(o poolOptions) *pool {
 	p := &pool{
 		o:        o,
 		tree:     supervisor.NewTree("workers", supervisor.TreeOptions{StopTimeout: -1}),
-		firsts:   make(chan error, o.settings.size),
+		news:     make(chan struct{}, 1),
 		settings: o.settings,
 		slots:    make(map[int]*slot),
+		used:     make(map[int]uint64),
 	}
 	return p
 }
@@ -90,10 +92,11 @@ func (*pool) String() string { return "pool" }
 // Serve runs the workers until ctx ends and all of them are gone.
 func (p *pool) Serve(ctx context.Context) error {
 	p.mu.Lock()
-	for n := range p.settings.size {
-		p.add(n).first = p.firsts
-	}
+	tell := p.reconcile() // a reload may have been faster
 	p.mu.Unlock()
+	for _, f := range tell {
+		f()
+	}
 	err := p.tree.Serve(ctx)
 	p.mu.Lock()
 	p.closing = true
@@ -133,9 +136,10 @@ func (p *pool) reconcile() (tell []func()) {
 		switch {
 		case s.leaving:
 		case n >= p.settings.size:
+			// Its run may end by itself, for as long as at a stop.
 			s.leaving = true
-			tell = append(tell, func() { p.dispatch.WorkerLeaving(n) })
-			p.removals.Go(func() { p.remove(s) })
+			s.patience = time.AfterFunc(p.settings.shutdownTimeout, func() { p.startRemoval(s) })
+			tell = append(tell, func() { p.dispatch.Retire(n, func() { p.startRemoval(s) }) })
 		case !s.program.equal(p.settings.program) && !s.outdated:
 			s.outdated = true
 			tell = append(tell, func() { p.dispatch.Retire(n, func() { p.replace(s) }) })
@@ -146,25 +150,74 @@ func (p *pool) reconcile() (tell []func()) {
 			p.add(n)
 		}
 	}
+	p.changed()
 	return tell
 }
 
 // add puts a new worker in slot n. The caller holds mu.
-func (p *pool) add(n int) *slot {
+func (p *pool) add(n int) {
 	s := newSlot(p, n)
 	p.slots[n] = s
 	s.token = p.tree.Add(s.restarter)
-	return s
+}
+
+// changed wakes who waits for the first starts.
+func (p *pool) changed() {
+	select {
+	case p.news <- struct{}{}:
+	default: // a token is there already
+	}
+}
+
+// await waits until each worker was ready once, or failed to become it, or until
+// there is no point in it any more. It is an error if all of them failed. What a
+// reload changes meanwhile counts.
+func (p *pool) await(ctx context.Context, stopping <-chan struct{}) error {
+	for {
+		settled, err := p.outcome()
+		if settled {
+			return err
+		}
+		select {
+		case <-p.news:
+		case <-stopping:
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// outcome reports whether the first start of every worker is over, and if so,
+// the error of one if all of them failed.
+func (p *pool) outcome() (settled bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	up := false
+	for n := range p.settings.size {
+		s := p.slots[n]
+		if s == nil || s.leaving || !s.settled {
+			return false, nil
+		}
+		up = up || s.failure == nil
+		err = cmp.Or(err, s.failure)
+	}
+	if up {
+		err = nil
+	}
+	return true, err
 }
 
 // remove stops the worker of a slot, and frees its number when it is gone.
 func (p *pool) remove(s *slot) {
+	p.dispatch.WorkerLeaving(s.n)
 	if err := p.tree.Remove(context.Background(), s.token); err != nil {
 		p.o.log.Error("remove worker", "worker", s.n, "error", err)
 	}
 	s.close()
 	p.mu.Lock()
-	p.lost += s.dropped()
+	p.lost = p.lost.plus(s.losses())
+	p.used[s.n] = s.generation()
 	delete(p.slots, s.n)
 	tell := p.reconcile()
 	p.mu.Unlock()
@@ -173,21 +226,43 @@ func (p *pool) remove(s *slot) {
 	}
 }
 
-// replace removes a worker that is outdated and idle; its slot is then filled
-// again.
+// replace removes a worker that is outdated and idle, or has given up; its slot
+// is then filled again.
 func (p *pool) replace(s *slot) {
 	p.mu.Lock()
+	s.leaving = true
+	p.mu.Unlock()
+	p.startRemoval(s)
+}
+
+// startRemoval begins to remove a slot that is leaving, once, and unless the
+// whole pool ends.
+func (p *pool) startRemoval(s *slot) {
+	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closing || s.leaving {
+	if p.closing || s.removing {
 		return
 	}
-	s.leaving = true
+	s.removing = true
 	p.removals.Go(func() { p.remove(s) })
 }
 
-// kill stops every worker at once, with everything that it runs.
+// gaveUp reports whether no worker is left that works or will be restarted.
+func (p *pool) gaveUp() bool {
+	members := p.members()
+	for _, s := range members {
+		if state := s.restarter.Status().State; state != supervisor.StateGaveUp && state != supervisor.StateEnded {
+			return false
+		}
+	}
+	return len(members) > 0
+}
+
+// kill stops every worker at once, with everything that it runs. One that is
+// started again before the pool ends is not asked politely either.
 func (p *pool) kill() {
 	for _, s := range p.members() {
+		s.worker.SetStop(procworker.Stop{MessageTimeout: -1, Grace: -1})
 		s.worker.Kill()
 	}
 }
@@ -196,12 +271,17 @@ func (p *pool) kill() {
 func (p *pool) restart(n int) error {
 	p.mu.Lock()
 	s := p.slots[n]
+	gone := s == nil || s.leaving
 	p.mu.Unlock()
-	if s == nil || s.leaving {
+	if gone {
 		return fmt.Errorf("worker %d: %w", n, errNoWorker)
 	}
-	if s.restarter.Status().State == supervisor.StateBackoff {
+	switch s.restarter.Status().State {
+	case supervisor.StateBackoff:
 		s.restarter.RestartNow()
+		return nil
+	case supervisor.StateGaveUp, supervisor.StateEnded:
+		p.replace(s)
 		return nil
 	}
 	return s.worker.Signal(terminate)
@@ -209,11 +289,36 @@ func (p *pool) restart(n int) error {
 
 var errNoWorker = errors.New("no such worker")
 
-// dropped counts what was lost by slots that are gone.
-func (p *pool) dropped() uint64 {
+// losses counts what could not be kept.
+type losses struct {
+	events      uint64 // of workers
+	logLines    uint64 // of what workers print
+	outputBytes uint64 // of what workers print, before it became lines
+	malformed   uint64 // lines of workers that were no messages
+}
+
+func (l losses) plus(m losses) losses {
+	return losses{l.events + m.events, l.logLines + m.logLines, l.outputBytes + m.outputBytes, l.malformed + m.malformed}
+}
+
+// losses adds up what was lost by all slots that ever were.
+func (p *pool) losses() losses {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.lost
+	total := p.lost
+	for _, s := range p.slots {
+		total = total.plus(s.losses())
+	}
+	return total
+}
+
+// broadcast queues a message for every worker that runs.
+func (p *pool) broadcast(message ipc.Body) {
+	for _, s := range p.members() {
+		if s.worker.Snapshot().State == procworker.StateReady {
+			s.send(s.generation(), message)
+		}
+	}
 }
 
 // members returns the slots, by number.
@@ -243,7 +348,7 @@ func (p *pool) Replace(n int, generation uint64, why string) {
 	p.mu.Lock()
 	s := p.slots[n]
 	p.mu.Unlock()
-	if s == nil || s.worker.Snapshot().Generation != generation {
+	if s == nil || s.generation() != generation {
 		return
 	}
 	p.o.log.Error("worker is replaced", "worker", n, "reason", why)
@@ -259,10 +364,15 @@ type slot struct {
 	token     supervisor.Token
 	log       *logs.Writer
 	program   program
-	first     chan<- error // gets the outcome of the first start, if anybody waits for it
-	firstOnce sync.Once
-	leaving   bool // on its way out; guarded by pool.mu
-	outdated  bool // to be replaced when it is idle; guarded by pool.mu
+	base      uint64 // the last generation that this number had in an earlier slot
+
+	// Guarded by pool.mu.
+	leaving  bool        // on its way out
+	removing bool        // being removed
+	patience *time.Timer // ends a leaving worker that does not become idle; may be nil
+	outdated bool        // to be replaced when it is idle
+	settled  bool        // the first start is over
+	failure  error       // why it never became ready; nil: it did
 
 	events  *supervisor.Subscription
 	outbox  chan letter
@@ -285,6 +395,7 @@ func newSlot(p *pool, n int) *slot {
 		n:       n,
 		pool:    p,
 		program: p.settings.program,
+		base:    p.used[n],
 		outbox:  make(chan letter, outboxSize),
 		closed:  make(chan struct{}),
 	}
@@ -298,7 +409,7 @@ func newSlot(p *pool, n int) *slot {
 		Stderr:           logs.NewLines(s.log, 0),
 		IPC:              true,
 		OnMessage:        s.receive,
-		ReadyTimeout:     s.program.readyTimeout,
+		OnMalformed:      s.malformed,
 		HeartbeatTimeout: s.program.heartbeatTimeout,
 		Stop:             stop(p.settings.shutdownTimeout),
 	}
@@ -334,31 +445,42 @@ func (s *slot) Serve(ctx context.Context) error { return s.ServeReady(ctx, func(
 
 // ServeReady runs one process, and keeps the dispatcher informed.
 func (s *slot) ServeReady(ctx context.Context, ready func()) error {
+	s.pool.mu.Lock()
+	s.worker.ReadyTimeout = s.pool.settings.program.readyTimeout
+	s.pool.mu.Unlock()
 	err := s.worker.ServeReady(ctx, func() {
-		s.pool.dispatch.WorkerReady(s.n, s.worker.Snapshot().Generation)
-		s.reportFirst(nil)
+		s.pool.dispatch.WorkerReady(s.n, s.generation())
+		s.settle(nil)
 		ready()
 	})
-	s.pool.dispatch.WorkerGone(s.n, s.worker.Snapshot().Generation)
-	if err == nil {
-		s.reportFirst(errors.New("it ended before it was ready"))
-	} else {
-		s.reportFirst(err)
-	}
+	s.pool.dispatch.WorkerGone(s.n, s.generation())
+	s.settle(err)
 	return err
 }
 
-// reportFirst tells how the first start went.
-func (s *slot) reportFirst(err error) {
-	s.firstOnce.Do(func() {
-		if s.first != nil {
-			s.first <- err
-		}
-	})
+// generation numbers the processes that have had the slot's number, in whatever
+// slot: a wish that concerns one of them never reaches another.
+func (s *slot) generation() uint64 { return s.base + s.worker.Snapshot().Generation }
+
+// settle notes how the first start went. A worker that ends before it is ready
+// always has an error.
+func (s *slot) settle(failure error) {
+	s.pool.mu.Lock()
+	defer s.pool.mu.Unlock()
+	if !s.settled {
+		s.settled, s.failure = true, failure
+		s.pool.changed()
+	}
+}
+
+// malformed logs a line that is not a message.
+func (s *slot) malformed(_ uint64, err *ipc.MalformedError) {
+	s.pool.o.log.Error("worker sent a line that is not a message", "worker", s.n, "error", err)
 }
 
 // receive takes a message of the worker.
 func (s *slot) receive(generation uint64, m ipc.Message) {
+	generation += s.base
 	var err error
 	switch m.Type {
 	case ipc.Started{}.MessageType():
@@ -398,7 +520,7 @@ func (s *slot) deliver() {
 		select {
 		case l := <-s.outbox:
 			ctx, cancel := context.WithTimeout(context.Background(), sendTimeout)
-			err := s.worker.SendTo(ctx, l.generation, l.message)
+			err := s.worker.SendTo(ctx, l.generation-s.base, l.message)
 			cancel()
 			if err != nil && !errors.Is(err, procworker.ErrStaleGeneration) {
 				s.pool.Replace(s.n, l.generation, fmt.Sprintf("send %s: %v", l.message.MessageType(), err))
@@ -440,6 +562,9 @@ func (s *slot) report() {
 
 // close ends what serves the slot. Its worker has ended.
 func (s *slot) close() {
+	if s.patience != nil {
+		s.patience.Stop()
+	}
 	close(s.closed)
 	s.events.Close()
 	s.workers.Wait()
@@ -449,7 +574,13 @@ func (s *slot) close() {
 	s.log.Close()
 }
 
-// dropped counts what the slot has lost.
-func (s *slot) dropped() uint64 {
-	return s.events.Dropped() + uint64(s.log.Stats().DroppedLines)
+// losses counts what the slot has lost.
+func (s *slot) losses() losses {
+	w := s.worker.Snapshot()
+	return losses{
+		events:      s.events.Dropped(),
+		logLines:    uint64(s.log.Stats().DroppedLines),
+		outputBytes: w.DroppedOutput,
+		malformed:   w.Malformed,
+	}
 }

@@ -2,21 +2,28 @@ package master
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/poppobuilder/poppobuilder/internal/api"
 	"github.com/poppobuilder/poppobuilder/internal/config"
 	"github.com/poppobuilder/poppobuilder/internal/project"
+	"github.com/poppobuilder/poppobuilder/procworker/ipc"
 )
 
 // Reload reads settings and projects anew. Either all of it is valid and
-// applies, or nothing changes.
+// applies, or nothing changes. What has begun is not left half done because
+// whoever asked is gone.
 func (m *master) Reload(ctx context.Context) (api.Reload, error) {
+	ctx = context.WithoutCancel(ctx)
 	m.reloading.Lock()
 	defer m.reloading.Unlock()
-	m.notify.reloading()
-	defer m.notify.ready()
+	if m.Ready() { // else there is a first readiness to tell, or a stop
+		m.notify.reloading()
+		defer m.notify.ready()
+	}
 	result, err := m.reload(ctx)
 	last := &api.LastReload{At: time.Now(), OK: err == nil}
 	if err != nil {
@@ -62,8 +69,28 @@ func (m *master) reload(ctx context.Context) (api.Reload, error) {
 	m.mu.Lock()
 	m.loaded = loaded
 	m.mu.Unlock()
+	if len(result.Changed) > 0 {
+		m.tellWorkers(loaded, result.Changed)
+	}
 	result.Projects, err = m.takeProjects(ctx, registry)
 	return result, err
+}
+
+// tellWorkers sends the settings that changed to the workers. Ours needs none of
+// them; one of the operator's own may.
+func (m *master) tellWorkers(loaded *config.Loaded, changed []string) {
+	values := make(map[string]any, len(changed))
+	for _, e := range loaded.Entries() {
+		if slices.Contains(changed, e.Key) {
+			values[e.Key] = e.Value
+		}
+	}
+	config, err := json.Marshal(values)
+	if err != nil {
+		m.log.Error("tell workers what changed", "error", err)
+		return
+	}
+	m.pool.broadcast(ipc.Reload{Config: config})
 }
 
 // invalid is how a caller learns of faults in the files.
@@ -86,8 +113,10 @@ func (m *master) apply(ctx context.Context, s config.Settings) error {
 	return nil
 }
 
-// SyncProjects takes projects.json as it is now.
+// SyncProjects takes projects.json as it is now, also when whoever asked is
+// gone.
 func (m *master) SyncProjects(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
 	m.reloading.Lock()
 	defer m.reloading.Unlock()
 	registry, err := m.projects.Load()

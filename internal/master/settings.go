@@ -1,6 +1,7 @@
 package master
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -19,10 +20,10 @@ func (m *master) poolSettings(s config.Settings) poolSettings {
 	builtin := len(command) == 0
 	heartbeat := s.Daemon.Worker.HeartbeatTimeout
 	if builtin {
-		command = m.o.WorkerCommand
+		command = slices.Concat(m.o.WorkerCommand, []string{"--presence", m.presence()})
 		if heartbeat > 0 {
 			// Two may be late before the third is missed.
-			command = append(slices.Clip(command), "--heartbeat", (heartbeat / 3).String())
+			command = append(command, "--heartbeat", (heartbeat / 3).String())
 		}
 	}
 	return poolSettings{
@@ -45,6 +46,9 @@ func (m *master) poolSettings(s config.Settings) poolSettings {
 		limits:          logLimits(s.Logging),
 	}
 }
+
+// presence is the file on which the built-in workers show that they are there.
+func (m *master) presence() string { return filepath.Join(m.paths.State, "workers.lock") }
 
 // orNegative turns a 0 that means "none" in the settings into the way in which
 // the libraries say it: their 0 is the default.

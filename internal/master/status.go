@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/poppobuilder/poppobuilder/internal/api"
-	"github.com/poppobuilder/poppobuilder/internal/config"
 	"github.com/poppobuilder/poppobuilder/internal/dispatch"
 	"github.com/poppobuilder/poppobuilder/internal/project"
 	"github.com/poppobuilder/poppobuilder/internal/runs"
@@ -19,8 +18,8 @@ import (
 // master is what the API speaks for.
 var _ api.Backend = (*master)(nil)
 
-// Ready reports whether the daemon takes work.
-func (m *master) Ready() bool { return m.ready.Load() }
+// Ready reports whether the daemon takes work, and has anybody to do it.
+func (m *master) Ready() bool { return m.ready.Load() && !m.pool.gaveUp() }
 
 // Status puts together what the parts have published.
 func (m *master) Status() api.Status {
@@ -41,12 +40,16 @@ func (m *master) Status() api.Status {
 		Queue:     api.Queue{Queued: d.Queued, Running: d.Running},
 		API:       api.Addresses{Address: m.address, Socket: m.paths.Socket},
 	}
-	lost := m.log.dropped()
 	for _, slot := range m.pool.members() {
 		s.Workers = append(s.Workers, slot.status(now, d))
-		lost += slot.dropped()
 	}
-	s.Dropped.LogLines = int64(lost + m.pool.dropped())
+	lost := m.pool.losses()
+	s.Dropped = api.Dropped{
+		Events:      int64(lost.events),
+		LogLines:    int64(lost.logLines+m.log.dropped()) + d.LostLines,
+		OutputBytes: int64(lost.outputBytes),
+		Malformed:   int64(lost.malformed),
+	}
 	for _, p := range d.Projects {
 		s.Projects.Total++
 		if p.State != dispatch.StateDisabled {
@@ -65,7 +68,7 @@ func (m *master) state() string {
 		return api.StateStopping
 	default:
 	}
-	if m.Ready() {
+	if m.ready.Load() {
 		return api.StateRunning
 	}
 	return api.StateStarting
@@ -78,7 +81,8 @@ func (s *slot) status(now time.Time, d *dispatch.Snapshot) api.Worker {
 		ID:       s.n,
 		PID:      p.PID,
 		Restarts: r.Restarts,
-		State:    workerState(r.State),
+		State:    workerState(r),
+		Metrics:  p.Metrics,
 	}
 	if p.PID != 0 {
 		w.Uptime = int64(now.Sub(p.StartedAt).Seconds())
@@ -115,8 +119,13 @@ func exitText(e *procworker.Exit) string {
 }
 
 // workerState puts a supervisor's state in the words of the status.
-func workerState(s supervisor.State) string {
-	switch s {
+func workerState(s supervisor.Status) string {
+	switch s.State {
+	case supervisor.StateIdle:
+		if s.Generation > 0 { // was served, so the pool is ending
+			return api.WorkerStopping
+		}
+		return api.WorkerStarting
 	case supervisor.StateReady:
 		return api.WorkerIdle
 	case supervisor.StateBackoff:
@@ -141,13 +150,11 @@ func (m *master) Stop(_ context.Context, kill bool) error {
 	return nil
 }
 
-// config returns the effective settings, as nested JSON objects.
+// config returns the settings in force, and where each came from.
 func (m *master) config(context.Context) (any, error) {
-	entries, err := config.List(config.Options{File: m.paths.Config, Args: m.o.Flags, Environ: m.o.Environ})
-	if err != nil {
-		return nil, err
-	}
-	return entries, nil
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.loaded.Entries(), nil
 }
 
 // Projects returns all projects, by id.

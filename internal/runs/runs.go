@@ -81,6 +81,7 @@ type Exit struct {
 	UserMS      int64  `json:"userMs,omitempty"`
 	SystemMS    int64  `json:"systemMs,omitempty"`
 	MaxRSSBytes int64  `json:"maxRssBytes,omitempty"`
+	LostLines   int64  `json:"lostLines,omitempty"` // of output, that its log could not take
 }
 
 // A Request asks for a run to be queued.

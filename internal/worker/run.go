@@ -39,6 +39,7 @@ type run struct {
 	empty  bool                // nobody is left
 	usage  usage               // valid when empty
 	ended  bool                // the output has been read to its end
+	lost   int64               // lines that the log could not take; valid when it is closed
 
 	reason, problem string // why the worker stopped it; empty: it did not
 }
@@ -197,7 +198,9 @@ func (r *run) closeLog() error {
 		return nil
 	}
 	closed := r.log.Close()
-	if s := r.log.Stats(); s.DroppedLines > 0 {
+	s := r.log.Stats()
+	r.lost = s.DroppedLines
+	if s.DroppedLines > 0 {
 		return fmt.Errorf("%d lines (%d bytes) of the output are lost: %w", s.DroppedLines, s.DroppedBytes, cmp.Or(s.LastError, closed))
 	}
 	return closed
@@ -212,6 +215,7 @@ func (r *run) finished() ipc.Finished {
 		UserMS:      r.usage.user.Milliseconds(),
 		SystemMS:    r.usage.system.Milliseconds(),
 		MaxRSSBytes: r.usage.maxRSS,
+		LostLines:   r.lost,
 	}
 	if r.status.Signaled() {
 		f.Signal = unix.SignalName(r.status.Signal())

@@ -74,6 +74,8 @@ type (
 		UserMS      int64  `json:"userMs"`
 		SystemMS    int64  `json:"systemMs"`
 		MaxRSSBytes int64  `json:"maxRssBytes"`
+		// LostLines counts the lines of output that the log could not take.
+		LostLines int64 `json:"lostLines,omitempty"`
 	}
 
 	// Heartbeat says that the worker is alive. It is sent only by workers
@@ -94,7 +96,9 @@ type (
 		Reason string `json:"reason"`
 	}
 
-	// Reload carries settings that changed.
+	// Reload carries settings that changed: an object of their names, such as
+	// "daemon.maxProcesses", and new values, durations in milliseconds and
+	// sizes in bytes.
 	Reload struct {
 		Config json.RawMessage `json:"config"`
 	}
