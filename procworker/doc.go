@@ -39,21 +39,23 @@
 //
 // Linux adds:
 //   - When this process dies, by SIGKILL too, the child gets SIGKILL, or what
-//     [Worker.DeathSignal] says. (Not
-//     what the child has started, and not a child that has changed its user
-//     id: prctl(2), PR_SET_PDEATHSIG.) For this, every start happens on one
-//     operating-system thread that lives as long as the process; the goroutine
-//     on it is the only one that outlives Serve.
+//     [Worker.DeathSignal] says. (Not what the child has started, and not a
+//     child that has changed its user id: prctl(2), PR_SET_PDEATHSIG.) For
+//     this, every start happens on one operating-system thread that lives as
+//     long as the process; the goroutine on it is the only one that outlives
+//     Serve.
 //   - Signals never meet a recycled process id: the group is signalled before
 //     the child is reaped.
-//   - No member of the group is alive when Serve returns.
+//   - No member of the group is alive when Serve returns, except for those
+//     that have become another user whom this process may not signal (sudo).
 //   - When the whole tree is killed, so are the descendants that have left
 //     the group but still hang below the child.
 //   - With [Subreaper], neither are those that have left the group, the
 //     session and their parents (setsid, double fork) alive when Serve returns.
 //     They are known by a random variable, POPPOBUILDER_SPAWN, in their
-//     environment: a descendant that has cleared its environment as well, or
-//     whose environment this process may not read, escapes.
+//     environment, which a child that uses this package hands on: a descendant
+//     that has cleared its environment as well, or whose environment this
+//     process may not read, escapes.
 //
 // On macOS and FreeBSD a descendant that leaves the group survives.
 package procworker

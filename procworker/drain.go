@@ -38,6 +38,17 @@ func (d *drainFile) drain() {
 	d.once.Do(func() { _ = d.SetReadDeadline(time.Unix(1, 0)) })
 }
 
+// hangUp makes all writes fail, those that wait too: whoever holds the other
+// end of a dead child's channel need not ever read.
+func (d *drainFile) hangUp() {
+	if raw, err := d.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = syscall.Shutdown(sysHandle(fd), syscall.SHUT_WR) })
+	}
+	// A shutdown does not wake a writer. A deadline alone would not do: the
+	// end of a Send takes it away.
+	_ = d.SetWriteDeadline(time.Unix(1, 0))
+}
+
 // Read reads. One goroutine at a time.
 func (d *drainFile) Read(p []byte) (int, error) {
 	if d.raw == nil {

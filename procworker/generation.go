@@ -51,12 +51,16 @@ func (g *generation) run(ctx context.Context, ready func()) error {
 	if g.conn != nil {
 		go g.receive()
 	}
+	ready = sync.OnceFunc(ready)
 	reason := g.watch(ctx, ready)
 	if reason != nil {
 		g.stop(errors.Is(reason, ctx.Err()))
 	}
 	end := g.finish()
 	if reason == nil {
+		if g.w.ready(g) {
+			ready() // it may have said so with its last breath
+		}
 		reason = g.verdict(end)
 	}
 	g.w.record(exitOf(end, reason))
@@ -208,6 +212,7 @@ func (g *generation) complain(err error) {
 func (g *generation) finish() ending {
 	end := g.proc.clear()
 	if g.conn != nil {
+		g.channel.hangUp() // a message hook may be sending
 		g.channel.drain()
 		for range g.lost { // closed when the last message is delivered
 		}

@@ -1,7 +1,9 @@
 package procworker
 
 import (
+	"errors"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -31,8 +33,7 @@ func hunt(child int, cookie string) {
 		found := false
 		for _, pid := range pids {
 			if pid != child && belongs(pid, child, cookie) {
-				found = true
-				destroy(pid)
+				found = destroy(pid) || found
 			}
 		}
 		if found {
@@ -43,16 +44,20 @@ func hunt(child int, cookie string) {
 	}
 }
 
-// destroy kills an orphan with all that hangs below it, and reaps it.
-func destroy(pid int) {
+// destroy kills an orphan with all that hangs below it, and reaps it. One
+// that it may not kill is reaped if it is dead; it reports whether it was.
+func destroy(pid int) (reaped bool) {
 	below := openDescendants(pid)
-	_ = syscall.Kill(pid, syscall.SIGKILL)
+	options := 0
+	if errors.Is(syscall.Kill(pid, syscall.SIGKILL), syscall.EPERM) {
+		options = syscall.WNOHANG
+	}
 	for _, d := range below {
 		d.kill()
 	}
 	for {
-		if _, err := syscall.Wait4(pid, nil, 0, nil); err != syscall.EINTR {
-			return
+		if got, err := syscall.Wait4(pid, nil, options, nil); err != syscall.EINTR {
+			return got == pid
 		}
 	}
 }
@@ -69,7 +74,6 @@ func belongs(pid, child int, cookie string) bool {
 
 // hasCookie looks for the cookie in a process's environment.
 func hasCookie(pid int, cookie string) bool {
-	want := envSpawn + "=" + cookie
 	for range transitTries {
 		env := readProc(pid, "environ")
 		if len(env) == 0 && len(readProc(pid, "cmdline")) > 0 {
@@ -79,7 +83,7 @@ func hasCookie(pid int, cookie string) bool {
 			}
 		}
 		if len(env) > 0 {
-			return strings.Contains("\x00"+env, "\x00"+want+"\x00")
+			return carries(env, cookie)
 		}
 		// Neither arguments nor environment: it is gone, or it is on its way
 		// from one program to the next, or to its end, where its children
@@ -88,6 +92,16 @@ func hasCookie(pid int, cookie string) bool {
 			return false
 		}
 		time.Sleep(time.Millisecond)
+	}
+	return false
+}
+
+// carries looks for the cookie among those of an environment.
+func carries(env, cookie string) bool {
+	for entry := range strings.SplitSeq(env, "\x00") {
+		if cookies, ok := strings.CutPrefix(entry, envSpawn+"="); ok && slices.Contains(strings.Split(cookies, ":"), cookie) {
+			return true
+		}
 	}
 	return false
 }

@@ -80,8 +80,10 @@ func (o *output) write() {
 		batch := o.queue
 		o.queue = spare[:0]
 		o.mu.Unlock()
-		if n, err := o.dst.Write(batch); err != nil || n < len(batch) {
-			o.dropped.Add(uint64(len(batch) - max(0, min(n, len(batch)))))
+		if len(batch) > 0 {
+			if n, err := o.dst.Write(batch); err != nil || n < len(batch) {
+				o.dropped.Add(uint64(len(batch) - max(0, min(n, len(batch)))))
+			}
 		}
 		spare = batch
 		if cap(spare) > 2*outputChunk {

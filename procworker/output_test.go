@@ -106,3 +106,42 @@ func TestOutputToFile(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// A countingWriter counts empty writes, at which an io.PipeWriter would block.
+type countingWriter struct{ empty, bytes int }
+
+func (w *countingWriter) Write(p []byte) (int, error) {
+	if len(p) == 0 {
+		w.empty++
+	}
+	w.bytes += len(p)
+	return len(p), nil
+}
+
+func TestOutputIsNeverEmpty(t *testing.T) {
+	t.Parallel()
+	for script, want := range map[string]int{"exit 0": 0, "printf four": 4} {
+		var out countingWriter
+		w := &procworker.Worker{Command: []string{"sh", "-c", script}, Stdout: &out}
+		if err := serve(t, w).end(); err != nil {
+			t.Fatal(err)
+		}
+		if out.empty != 0 || out.bytes != want {
+			t.Errorf("%s: %+v", script, out)
+		}
+	}
+}
+
+// An oddWriter is of a comparable type, with values that cannot be compared.
+type oddWriter struct{ inside any }
+
+func (w oddWriter) Write(p []byte) (int, error) { return len(p), nil }
+
+func TestOutputToValuesThatCannotBeCompared(t *testing.T) {
+	t.Parallel()
+	odd := oddWriter{inside: []int{1}}
+	w := &procworker.Worker{Command: []string{"true"}, Stdout: odd, Stderr: odd}
+	if err := serve(t, w).end(); err != nil {
+		t.Error(err)
+	}
+}

@@ -92,10 +92,17 @@ func open(pid int, fits func(stat) bool) (handle, bool) {
 	return handle(fd), true
 }
 
-// kill kills the process, returns when it is dead, and closes the handle.
+// mayKill reports whether this process may signal it: not if it has become
+// another user, as what sudo starts has.
+func (h handle) mayKill() bool {
+	return !errors.Is(unix.PidfdSendSignal(int(h), 0, nil, 0), unix.EPERM)
+}
+
+// kill kills the process, returns when it is dead, and closes the handle. It
+// does not wait for one that it may not kill.
 func (h handle) kill() {
-	_ = unix.PidfdSendSignal(int(h), unix.SIGKILL, nil, 0)
-	for {
+	err := unix.PidfdSendSignal(int(h), unix.SIGKILL, nil, 0)
+	for err == nil {
 		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(h), Events: unix.POLLIN}}, -1); !errors.Is(err, unix.EINTR) {
 			break
 		}
@@ -122,7 +129,7 @@ func awaitGroup(group int) {
 	for syscall.Kill(-group, 0) == nil {
 		member, ok := findMember(group)
 		if !ok {
-			return // only zombies are left, whose parents have not waited yet
+			return // only zombies are left, and those that we may not kill
 		}
 		member.kill()
 	}
@@ -140,7 +147,10 @@ func findMember(group int) (handle, bool) {
 			continue
 		}
 		if h, ok := open(pid, inGroup); ok {
-			return h, true
+			if h.mayKill() {
+				return h, true
+			}
+			_ = unix.Close(int(h))
 		}
 	}
 	return 0, false

@@ -80,6 +80,23 @@ func (r *reaper) release() {
 	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 }
 
+// KillOrphans kills the orphans that this process has got as a [Subreaper],
+// with all that hangs below them, and returns when none is left that it may
+// kill. It is for the end of a program, when no Worker is served any more: who
+// is left then belongs to nobody, such as a process that had cleared its
+// environment when the child above it was killed.
+func KillOrphans() {
+	for again := true; again; {
+		again = false
+		held := heldPids()
+		for _, pid := range orphans() {
+			if !held[pid] && destroy(pid) {
+				again = true
+			}
+		}
+	}
+}
+
 // reapOrphans waits for the dead orphans.
 func reapOrphans() {
 	var dead []int

@@ -18,7 +18,9 @@ import (
 )
 
 // envSpawn marks a child and all that inherit its environment as one
-// generation's. The value is random: no two spawns of any process share it.
+// generation's. The cookie is random: no two spawns of any process share it.
+// A child of a child has those of both, so that whoever started the first one
+// still knows the second when the process between them is dead.
 const envSpawn = "POPPOBUILDER_SPAWN"
 
 // channelFD is where a child finds its channel.
@@ -31,7 +33,7 @@ type launch struct {
 	dir    string
 	env    []string
 	files  []*os.File // descriptors 0, 1, ... of the child
-	cookie string     // the value of envSpawn
+	cookie string     // the last one in the value of envSpawn
 
 	deathSignal syscall.Signal // sent to it when this process dies
 }
@@ -115,7 +117,11 @@ func (g *generation) prepare(mine, theirs *fileList) (*launch, error) {
 		env = os.Environ()
 	}
 	env = append(withoutChannel(env), w.ExtraEnv...)
-	env = append(env, envSpawn+"="+l.cookie)
+	cookies := l.cookie
+	if outer := os.Getenv(envSpawn); outer != "" {
+		cookies = outer + ":" + l.cookie
+	}
+	env = append(env, envSpawn+"="+cookies)
 	if w.IPC {
 		ours, child, err := ipc.Pair()
 		if err != nil {
@@ -161,7 +167,7 @@ func isNil(w io.Writer) bool {
 // sameWriter reports whether a and b are one writer. Values that cannot be
 // compared are two.
 func sameWriter(a, b io.Writer) bool {
-	return a != nil && b != nil && reflect.TypeOf(a).Comparable() && reflect.TypeOf(b).Comparable() && a == b
+	return a != nil && b != nil && reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
 }
 
 // withoutChannel returns a copy of env in which nothing tells of a channel or

@@ -33,3 +33,6 @@ func (p *process) clear() ending              { return ending{} }
 func Subreaper() (release func(), err error) {
 	return nil, errors.ErrUnsupported
 }
+
+// KillOrphans does nothing on this system.
+func KillOrphans() {}

@@ -78,3 +78,6 @@ func (p *process) clear() ending {
 func Subreaper() (release func(), err error) {
 	return nil, errors.ErrUnsupported
 }
+
+// KillOrphans does nothing on this system.
+func KillOrphans() {}

@@ -11,8 +11,8 @@ import (
 // Stop says how a child is stopped: by a message, then by a signal, then by
 // SIGKILL to its whole tree. The zero value is SIGTERM and 10 s.
 type Stop struct {
-	// Message is sent first, to a ready child that has a channel. Default:
-	// this step is left out.
+	// Message is sent first, to a ready child that has a channel, if ctx is
+	// why it is stopped. Default: this step is left out.
 	Message ipc.Body
 	// MessageTimeout is how long the child may take from then on until the
 	// signal. Default: 10 s. Negative: none.

@@ -1,9 +1,11 @@
 package procworker_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -15,11 +17,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/poppobuilder/poppobuilder/procworker"
+	"github.com/poppobuilder/poppobuilder/procworker/ipc"
 )
 
 var linuxRoles = map[string]func(string) int{
 	"emfile":   playEMFILE,
 	"unwaited": playUnwaited,
+	"mortal":   playMortal,
+	"middle":   playMiddle,
+	"usurper":  playUsurper,
+	"lodger":   playLodger,
 }
 
 // becomeSubreaper lasts for the test, which must not be parallel.
@@ -69,6 +76,41 @@ func TestSubreaper(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A child that uses this package itself is killed: what has escaped from its
+// own children is still known.
+func TestSubreaperKnowsTheChildrenOfChildren(t *testing.T) {
+	becomeSubreaper(t)
+	w := asChild(t, "middle")
+	up := filepath.Join(t.TempDir(), "up")
+	if err := unix.Mkfifo(up, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.ExtraEnv = append(w.ExtraEnv, "UP="+up)
+	m := mark(t, w)
+	s := serve(t, w).awaitReady()
+	if left := alive(m); len(left) < 3 {
+		t.Errorf("alive: %v, want the middle, its child and the escapee", left)
+	}
+	if err := w.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.end()
+	if left := alive(m); len(left) > 0 {
+		t.Errorf("alive after Serve: %v", left)
+	}
+}
+
+// playMiddle runs a worker with an escapee, and is ready when that is.
+func playMiddle(string) int {
+	conn, err := ipc.FromEnv()
+	if err != nil {
+		return 2
+	}
+	w := &procworker.Worker{Command: []string{"sh", "-c", escape + sayReady + "exec sleep 1000"}, IPC: true}
+	_ = w.ServeReady(context.Background(), func() { _ = conn.Send(context.Background(), ipc.Ready{}) })
+	return 1
 }
 
 // One worker's end must not touch another one's escapees.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -381,5 +382,109 @@ func TestNothingLeaks(t *testing.T) {
 	}
 	if after := count(); after != before {
 		t.Errorf("%d descriptors, before %d", after, before)
+	}
+}
+
+// A killed group is a moment away from being dead: with many members of some
+// size Serve would return before that moment, if it did not wait for it.
+func TestGroupIsDeadAtOnce(t *testing.T) {
+	t.Parallel()
+	for range 5 {
+		w := shell(t, `trap "" TERM HUP; i=0; while [ $i -lt 60 ]; do sleep 1000 & i=$((i+1)); done; `+sayReady+"wait")
+		m := mark(t, w)
+		s := serve(t, w).awaitReady()
+		var members []int
+		for _, pid := range alive(m) {
+			fd, err := unix.PidfdOpen(pid, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(fd)
+			members = append(members, fd)
+		}
+		if len(members) < 60 {
+			t.Fatalf("%d members", len(members))
+		}
+		// The child alone, so that nothing but its end kills the others.
+		if err := w.Signal(syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		_ = s.end()
+		for _, fd := range members {
+			if n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0); n != 1 {
+				t.Fatal("a member of the group is alive when Serve has returned")
+			}
+		}
+	}
+}
+
+// A group whose members fork and end all the time outruns whoever kills them
+// one by one: it takes the signal to the whole group.
+func TestGroupThatOutruns(t *testing.T) {
+	t.Parallel()
+	words, theirs, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer words.Close()
+	w := shell(t, `export N=1 RUN='[ $N -lt 1000 ] || { echo outran; exit; }; N=$((N+1)) sh -c "$RUN" & exit'
+		for i in 1 2 3 4; do sh -c "$RUN" & done; `+sayReady+"exit 0")
+	w.Stdout, w.Stderr = theirs, theirs
+	_ = serve(t, w).end()
+	theirs.Close()
+	if said, err := io.ReadAll(words); err != nil || len(said) > 0 { // returns when all are dead
+		t.Errorf("they have ended by themselves: %q (%v)", said, err)
+	}
+}
+
+// A message hook that sends must not hang when the child is dead and somebody
+// who does not read holds its channel.
+func TestSendToEscapeeEnds(t *testing.T) {
+	t.Parallel()
+	w, m := escapee(t, escape+sayReady+`echo '{"type":"note"}' >&3; read gate <$UP; exit 0`)
+	asked, sent := make(chan struct{}), make(chan error, 1)
+	w.OnMessage = func(_ uint64, m ipc.Message) {
+		if m.Type != "note" {
+			return
+		}
+		close(asked)
+		long := note{Type: "note", Text: strings.Repeat("a", 100_000)}
+		for {
+			if err := w.Send(context.Background(), long); err != nil {
+				sent <- err
+				return
+			}
+		}
+	}
+	s := serve(t, w).awaitReady()
+	<-asked
+	w.Kill()
+	_ = s.end()
+	if err := <-sent; err == nil {
+		t.Error("Send = nil")
+	}
+	if left := alive(m); len(left) != 1 {
+		t.Errorf("%d processes escaped, want 1: this test tests nothing", len(left))
+	}
+}
+
+// Ready is told even if its message is read when the child is dead.
+func TestReadyOfTheDead(t *testing.T) {
+	t.Parallel()
+	w := shell(t, `echo '{"type":"note"}' >&3; `+sayReady+"exit 0")
+	w.OnMessage = func(_ uint64, m ipc.Message) {
+		if m.Type == "note" {
+			died(t, w)
+			time.Sleep(50 * time.Millisecond) // Serve notices it too
+		}
+	}
+	s := serve(t, w)
+	if err := s.end(); err != nil {
+		t.Errorf("Serve = %v", err)
+	}
+	select {
+	case <-s.ready:
+	default:
+		t.Error("ready was not called")
 	}
 }

@@ -120,12 +120,18 @@ func (h *testHome) await(what string, wanted func(api.Status) bool) api.Status {
 	panic("unreachable")
 }
 
-// startStubborn adds a project that runs [stubborn], starts the daemon, and
-// returns when the command runs. What it returns ends when the last process of
-// the command is gone.
+// startStubborn is [testHome.startScript] of [stubborn].
 func (h *testHome) startStubborn() (alive *os.File) {
 	h.t.Helper()
-	h.must("project", "add", h.dir, "--id", "stubborn", "--", "sh", "-c", stubborn)
+	return h.startScript(stubborn)
+}
+
+// startScript adds a project that runs a script, starts the daemon, and returns
+// when the script has written "up" to "alive". What it returns ends when the
+// last process of the script is gone that holds that open.
+func (h *testHome) startScript(script string) (alive *os.File) {
+	h.t.Helper()
+	h.must("project", "add", h.dir, "--id", "stubborn", "--", "sh", "-c", script)
 	fifo := filepath.Join(h.dir, "alive")
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		h.t.Fatal(err)
@@ -403,4 +409,17 @@ func TestStartAfterKillWaitsForOldRuns(t *testing.T) {
 		t.Error("the old run was still alive when the new one began")
 	}
 	h.must("daemon", "stop")
+}
+
+// What has left its group, its session and its environment when its worker is
+// killed cannot be told from anybody else's; but it does not outlive the daemon.
+func TestStopKillsWhatNobodyKnows(t *testing.T) {
+	t.Parallel()
+	h := newHome(t, `{"daemon":{"maxProcesses":1,"port":null}}`)
+	alive := h.startScript(`setsid env -i sh -c 'trap "" TERM; exec 9>alive; echo up >&9; sleep 1000' & wait`)
+	kill(t, h.status().Workers[0].PID, syscall.SIGKILL)
+	h.await("the run to be over", func(s api.Status) bool { return s.Queue.Running == 0 })
+	h.must("project", "disable", "stubborn")
+	h.must("daemon", "stop")
+	awaitEnd(t, alive)
 }

@@ -128,7 +128,10 @@ func Run(ctx context.Context, o Options) error {
 	release, err := procworker.Subreaper()
 	switch {
 	case err == nil:
-		defer release()
+		defer func() {
+			procworker.KillOrphans()
+			release()
+		}()
 	case !errors.Is(err, errors.ErrUnsupported):
 		m.log.Warn("processes that leave their worker's group will not be found when it dies", "error", err)
 	}
