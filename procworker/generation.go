@@ -79,7 +79,7 @@ func (g *generation) watch(ctx context.Context, ready func()) error {
 	if w.Ready == ReadyAtOnce || w.Ready == ReadyAuto && !w.IPC {
 		w.becomeReady(g)
 	}
-	isUp, lost := g.ready, g.lost
+	isUp, lost, doubted := g.ready, g.lost, false
 	readyTimeout := orDefault(w.ReadyTimeout, DefaultReadyTimeout)
 	tooLate, silent, gone := newAlarm(readyTimeout), newAlarm(-1), newAlarm(-1)
 	defer func() { tooLate.stop(); silent.stop(); gone.stop() }()
@@ -107,8 +107,13 @@ func (g *generation) watch(ctx context.Context, ready func()) error {
 			return &ReadyTimeoutError{Name: w.String(), Timeout: readyTimeout}
 		case <-silent.C:
 			left := w.HeartbeatTimeout - g.silence()
-			if left <= 0 {
+			if left <= 0 && doubted {
 				return &HeartbeatError{Name: w.String(), Timeout: w.HeartbeatTimeout}
+			}
+			// This process may have been stopped or starved itself: what the
+			// child has sent meanwhile gets the chance to be read.
+			if doubted = left <= 0; doubted {
+				left = min(w.HeartbeatTimeout, maxDoubt)
 			}
 			silent = newAlarm(left)
 		case g.lostErr = <-lost:
@@ -120,6 +125,9 @@ func (g *generation) watch(ctx context.Context, ready func()) error {
 		}
 	}
 }
+
+// maxDoubt is how much longer than its heartbeat timeout a child may be silent.
+const maxDoubt = time.Second
 
 // An alarm is a timer that may be none.
 type alarm struct {

@@ -73,8 +73,9 @@ type Worker struct {
 	// [*ReadyTimeoutError]. Default: 10 s. Negative: no bound.
 	ReadyTimeout time.Duration
 	// HeartbeatTimeout bounds the time between two messages of a ready child,
-	// of whatever type; when it is exceeded the child is stopped, and Serve
-	// returns a [*HeartbeatError]. Default: no bound. Without IPC it has no
+	// of whatever type; when it is exceeded, and no message comes within as
+	// long again but a second at most, the child is stopped, and Serve returns
+	// a [*HeartbeatError]. Default: no bound. Without IPC it has no
 	// meaning.
 	HeartbeatTimeout time.Duration
 

@@ -423,3 +423,21 @@ func TestStopKillsWhatNobodyKnows(t *testing.T) {
 	h.must("daemon", "stop")
 	awaitEnd(t, alive)
 }
+
+// A daemon that was stopped for a while does not take its workers for dead.
+func TestPausedMasterKeepsItsWorkers(t *testing.T) {
+	t.Parallel()
+	h := newHome(t, `{"daemon":{"maxProcesses":2,"port":null,"worker":{"heartbeatTimeout":"1s"}}}`)
+	h.must("daemon", "start")
+	before := h.status()
+	kill(t, before.PID, syscall.SIGSTOP)
+	<-time.After(4 * time.Second) // far more than the timeout
+	kill(t, before.PID, syscall.SIGCONT)
+	<-time.After(2 * time.Second) // the time in which it would notice
+	for i, w := range h.status().Workers {
+		if w.PID != before.Workers[i].PID || w.Restarts != 0 {
+			t.Errorf("worker %d was process %d and is %+v", i, before.Workers[i].PID, w)
+		}
+	}
+	h.must("daemon", "stop")
+}
