@@ -3,6 +3,7 @@ package supervisor
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/thejerf/suture/v4"
@@ -62,6 +63,11 @@ func (e *GaveUpError) Unwrap() []error {
 type PanicError struct {
 	Value any    // what panic was called with
 	Stack []byte // the goroutine's stack, in the form of [runtime/debug.Stack]
+}
+
+// newPanicError is for the recover of a goroutine that has just panicked.
+func newPanicError(value any) *PanicError {
+	return &PanicError{Value: value, Stack: debug.Stack()}
 }
 
 // Error gives the value without the stack.

@@ -23,7 +23,9 @@ const (
 	EventEnded                       // no further start, as policy or error wants it
 	EventStopping                    // it was told to stop
 	EventStopped                     // it has stopped as it was told
-	EventAbandoned                   // it has not stopped within a Tree's StopTimeout and may still run
+	EventAbandoned                   // it has not stopped in its time and may still run
+	EventAdded                       // it was added to a Supervisor or a Pool
+	EventDeleted                     // it was deleted from a Supervisor
 )
 
 // String gives the kind in lower case, for instance backing-off.
@@ -51,19 +53,24 @@ func (k EventKind) String() string {
 		return "stopped"
 	case EventAbandoned:
 		return "abandoned"
+	case EventAdded:
+		return "added"
+	case EventDeleted:
+		return "deleted"
 	default:
 		return fmt.Sprintf("EventKind(%d)", int(k))
 	}
 }
 
 // An Event tells one change of a service's life. The events of one [Restarter]
-// come in the order in which its status changed, and a status that is read
-// after an event was received is at least as new as the event.
+// or [Supervisor] come in the order in which its status changed, and a status
+// that is read after an event was received is at least as new as the event.
 type Event struct {
 	Kind       EventKind
 	Name       string        // whose event it is
+	Path       string        // the supervisors between the subscription and it, as in "pool/inner"
 	Time       time.Time     // when it happened
-	State      State         // the state that it led to; idle in EventAbandoned
+	State      State         // the state that it led to; idle in EventAbandoned of a Tree
 	Generation uint64        // the start that it belongs to
 	Err        error         // see EventKind
 	Delay      time.Duration // in EventBackingOff
@@ -72,6 +79,9 @@ type Event struct {
 // String is one line for a log, without a panic's stack.
 func (e Event) String() string {
 	var b strings.Builder
+	if e.Path != "" {
+		b.WriteString(e.Path + "/")
+	}
 	fmt.Fprintf(&b, "%s: %s", e.Name, e.Kind)
 	if e.Kind == EventBackingOff {
 		fmt.Fprintf(&b, " %s", e.Delay)
@@ -105,27 +115,33 @@ func (s *Subscription) Close() {
 }
 
 // deliver is called by the hub, under its lock; so never after detach.
-func (s *Subscription) deliver(e Event) {
+func (s *Subscription) deliver(e *Event) {
 	select {
-	case s.events <- e:
+	case s.events <- *e:
 	default:
 		s.dropped.Add(1)
 	}
 }
 
-// A sink takes events without waiting.
-type sink interface{ deliver(Event) }
+// A sink takes events without waiting. It does not keep the pointer, which is
+// there only so that no frame holds a copy.
+type sink interface{ deliver(*Event) }
 
 // A hub hands events on to its sinks: subscriptions, and the hub of the tree
 // above.
 type hub struct {
-	// mu guards sinks. It is taken while a Restarter's mu or the mu of a hub
-	// further down is held, and nothing but a hub further up is locked under it.
+	// mu guards sinks. It is taken while the mu of a Restarter, of a Supervisor
+	// or of a hub further down is held, and nothing but a hub further up is
+	// locked under it.
 	mu    sync.Mutex
 	sinks []sink
+	count atomic.Int32 // of sinks
 }
 
-func (h *hub) deliver(e Event) {
+// idle reports whether nobody listens, without taking mu.
+func (h *hub) idle() bool { return h.count.Load() == 0 }
+
+func (h *hub) deliver(e *Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, s := range h.sinks {
@@ -133,10 +149,31 @@ func (h *hub) deliver(e Event) {
 	}
 }
 
+// upward is the way from the hub of an inner supervisor to that around it.
+type upward struct {
+	hub  *hub
+	name string // of the inner one
+}
+
+func (u upward) deliver(e *Event) {
+	if u.hub.idle() {
+		return
+	}
+	path := e.Path
+	if path == "" {
+		e.Path = u.name
+	} else {
+		e.Path = u.name + "/" + path
+	}
+	u.hub.deliver(e)
+	e.Path = path
+}
+
 func (h *hub) attach(s sink) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.sinks = append(h.sinks, s)
+	h.count.Add(1)
 }
 
 // detach reports whether s was attached.
@@ -148,6 +185,7 @@ func (h *hub) detach(s sink) bool {
 		return false
 	}
 	h.sinks = slices.Delete(h.sinks, i, i+1)
+	h.count.Add(-1)
 	return true
 }
 

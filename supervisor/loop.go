@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -45,7 +44,7 @@ func (l *loop) run(ctx context.Context, generation uint64) {
 	exit := errGoexit
 	defer func() {
 		if p := recover(); p != nil {
-			exit = &PanicError{Value: p, Stack: debug.Stack()}
+			exit = newPanicError(p)
 		}
 		l.exits <- exit
 	}()
@@ -76,8 +75,7 @@ func (l *loop) decide(exit error, now time.Time) (v verdict) {
 
 	defer func() {
 		if p := recover(); p != nil {
-			err := &PanicError{Value: p, Stack: debug.Stack()}
-			v = l.giveUp(v, v.consecutive, 0, fmt.Errorf("restart policy: %w", err))
+			v = l.giveUp(v, v.consecutive, 0, fmt.Errorf("restart policy: %w", newPanicError(p)))
 		}
 	}()
 	if stable {

@@ -224,7 +224,8 @@ func longest(b supervisor.Backoff) time.Duration {
 }
 
 func delayAt(b supervisor.Backoff, step int) time.Duration {
-	return min(longest(b), time.Duration(float64(max(b.InitialDelay, 0))*math.Pow(b.Multiplier, float64(step))))
+	// As floats: the product exceeds a Duration from about the 34th step on.
+	return time.Duration(min(float64(longest(b)), float64(max(b.InitialDelay, 0))*math.Pow(b.Multiplier, float64(step))))
 }
 
 // observe does what the plan says to a real Restarter, and checks that its

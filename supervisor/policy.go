@@ -1,9 +1,9 @@
 package supervisor
 
 import (
-	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -151,9 +151,23 @@ func (w *window) exceeds(limit Intensity, now time.Time) bool {
 	return len(*w) > max(limit.MaxRestarts, 0)
 }
 
-// isHost reports whether err says of itself that the host could not do its
-// part, as opposed to the service.
+// isHost reports whether err, or an error that it wraps, says of itself that the
+// host could not do its part, as opposed to the service. It is errors.As by hand,
+// as that one's reflection makes the stack of a short-lived goroutine grow, which
+// takes longer than all else that a restart does.
 func isHost(err error) bool {
-	var h interface{ Host() bool }
-	return errors.As(err, &h) && h.Host()
+	for err != nil {
+		if h, ok := err.(interface{ Host() bool }); ok {
+			return h.Host()
+		}
+		switch wraps := err.(type) {
+		case interface{ Unwrap() error }:
+			err = wraps.Unwrap()
+		case interface{ Unwrap() []error }:
+			return slices.ContainsFunc(wraps.Unwrap(), isHost)
+		default:
+			return false
+		}
+	}
+	return false
 }

@@ -53,6 +53,7 @@ type Restarter struct {
 	backoff Backoff   // with defaults
 	limit   Intensity // with defaults
 	version int       // of backoff
+	event   Event     // the one that is being delivered
 }
 
 // NewRestarter makes a Restarter of svc, which must not be nil, and must not be

@@ -18,20 +18,28 @@ import (
 //
 // A restart without delay passes through backoff too. From ended and gave-up
 // only a new call of Serve leads on.
+//
+// A child of a [Supervisor] has two states more. It is waiting between idle and
+// starting, and between backoff and starting, while it is not its turn: others
+// have to stop, or to be ready, before it. It is abandoned after stopping, if it
+// still runs when its time is over, and then idle or waiting when it has ended.
+// From ended, [Supervisor.Restart] or a sibling's failure can lead on.
 type State int
 
 const (
-	StateIdle     State = iota // not served: never was, or was stopped
-	StateStarting              // started, not ready yet
-	StateReady                 // started and ready
-	StateBackoff               // ended, and waiting for the next start
-	StateStopping              // told to stop, and not yet ended
-	StateEnded                 // ended for good, as its policy or its error wants it
-	StateGaveUp                // ended for good, after too many restarts
+	StateIdle      State = iota // not served: never was, or was stopped
+	StateStarting               // started, not ready yet
+	StateReady                  // started and ready
+	StateBackoff                // ended, and waiting for the next start
+	StateStopping               // told to stop, and not yet ended
+	StateEnded                  // ended for good, as its policy or its error wants it
+	StateGaveUp                 // ended for good, after too many restarts
+	StateWaiting                // to be started, when it is its turn
+	StateAbandoned              // told to stop, and still running after its time
 )
 
 // String gives the state in lower case: idle, starting, ready, backoff,
-// stopping, ended, gave-up.
+// stopping, ended, gave-up, waiting, abandoned.
 func (s State) String() string {
 	switch s {
 	case StateIdle:
@@ -48,6 +56,10 @@ func (s State) String() string {
 		return "ended"
 	case StateGaveUp:
 		return "gave-up"
+	case StateWaiting:
+		return "waiting"
+	case StateAbandoned:
+		return "abandoned"
 	default:
 		return fmt.Sprintf("State(%d)", int(s))
 	}

@@ -29,8 +29,10 @@ func TestParseRestart(t *testing.T) {
 
 func TestStringsAreDistinct(t *testing.T) {
 	t.Parallel()
-	distinct(t, "State", supervisor.StateIdle, supervisor.StateGaveUp)
-	distinct(t, "EventKind", supervisor.EventStarting, supervisor.EventAbandoned)
+	distinct(t, "State", supervisor.StateIdle, supervisor.StateAbandoned)
+	distinct(t, "EventKind", supervisor.EventStarting, supervisor.EventDeleted)
+	distinct(t, "Strategy", supervisor.OneForOne, supervisor.RestForOne)
+	distinct(t, "AutoShutdown", supervisor.Never, supervisor.AllSignificant)
 	distinct(t, "Restart", supervisor.Permanent, supervisor.Temporary)
 }
 

@@ -135,5 +135,6 @@ func (r *Restarter) endRun(exit error, now time.Time) {
 // tell completes e and hands it on.
 func (r *Restarter) tell(e Event) {
 	e.Name, e.State, e.Generation = r.status.Name, r.status.State, r.status.Generation
-	r.hub.deliver(e)
+	r.event = e // a field, so that the pointer costs no allocation
+	r.hub.deliver(&r.event)
 }

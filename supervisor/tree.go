@@ -220,6 +220,6 @@ func (t *Tree) end(err error) error {
 // panics, so the only event is that one has not stopped in time.
 func (t *Tree) hook(e suture.Event) {
 	if e, ok := e.(suture.EventStopTimeout); ok {
-		t.hub.deliver(Event{Kind: EventAbandoned, Name: e.ServiceName, Time: time.Now()})
+		t.hub.deliver(&Event{Kind: EventAbandoned, Name: e.ServiceName, Time: time.Now()})
 	}
 }

@@ -1,0 +1,314 @@
+package supervisor
+
+import (
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+)
+
+// A member is a child of a supervisor. All of it is guarded by the supervisor's
+// mu, except for the fields of spec other than Backoff, which never change.
+type member struct {
+	sup  *Supervisor
+	spec Spec
+	pos  int // in sup.members
+
+	state State
+	since time.Time
+	run   *run // the current one, abandoned or not; nil if none
+
+	// What is to become of it. Both halt and gated are steps of an ordered
+	// stop or start: see order.go.
+	want  bool  // it is to run
+	halt  bool  // its run is to stop when it is its turn
+	gated bool  // its start, or its being ready, is waited for by those after it
+	trial trial // what happens if it ends before it is ready
+	again bool  // the next start is a restart
+	final bool  // it asked never to be started again
+	keep  bool  // the next Serve starts it
+
+	readies bool // the service is a ReadyService
+	nested  bool // the service has a status of its own
+
+	generation uint64
+	restarts   int
+	readyAt    time.Time // zero if it is not ready
+	trouble    *trouble  // nil if it never ended by itself
+	waiting    *waiting  // nil if nobody does
+}
+
+// A trouble is what is known of runs that ended by themselves. It is apart
+// because most members have none.
+type trouble struct {
+	lastErr     error
+	lastExit    time.Time
+	consecutive int
+	recent      []error         // the failures in a row, the latest five, oldest first
+	own, host   backoff.BackOff // nil: at the first step
+	nextTry     time.Time       // zero if it is not in StateBackoff
+	timer       *time.Timer     // to nextTry
+}
+
+// Those who wait for a member. Each channel has room for its one error.
+type waiting struct {
+	ready []chan<- error // until it is ready
+	ended []chan<- error // until its run has ended
+}
+
+func newMember(s *Supervisor, spec Spec, now time.Time) *member {
+	m := &member{sup: s, spec: spec, since: now}
+	_, m.readies = spec.Service.(ReadyService)
+	switch spec.Service.(type) {
+	case statuser, *Restarter:
+		m.nested = true
+	}
+	return m
+}
+
+// A trial is a start whose failure is answered to somebody, instead of being
+// followed by a restart.
+type trial uint8
+
+const (
+	noTrial     trial = iota
+	serveTrial        // the first start of a Serve
+	addTrial          // by Add
+	manualTrial       // by Restart
+)
+
+// The rest of this file is called with the supervisor's mu held.
+
+// fleeting reports whether m is gone for good when it has ended.
+func (m *member) fleeting() bool {
+	return m.sup.pool || m.spec.Restart == Temporary && !m.keep
+}
+
+// renew makes m ready for the start of a new Serve.
+func (m *member) renew(now time.Time) {
+	m.want, m.gated, m.again = true, true, false
+	m.trial = serveTrial
+	if m.spec.Background {
+		m.trial = noTrial
+	}
+	m.clear()
+	if m.state != StateAbandoned {
+		m.enter(StateWaiting, now)
+	}
+}
+
+// clear forgets the failures in a row.
+func (m *member) clear() {
+	if t := m.trouble; t != nil {
+		t.consecutive, t.recent, t.own, t.host = 0, nil, nil, nil
+	}
+}
+
+func (m *member) enter(st State, now time.Time) { m.state, m.since = st, now }
+
+func (m *member) unhalt() {
+	if m.halt {
+		m.halt = false
+		m.sup.halts--
+	}
+}
+
+// forget drops m if it is fleeting and not wanted any more. While its supervisor
+// stops it is left to the end.
+func (m *member) forget() {
+	if m.fleeting() && !m.want && m.sup.phase != phaseStopping {
+		m.sup.drop(m)
+	}
+}
+
+// start opens a run.
+func (m *member) start(now time.Time) {
+	s := m.sup
+	r := &run{m: m}
+	m.run = r
+	s.running++
+	m.generation++
+	m.enter(StateStarting, now)
+	kind := EventStarting
+	if m.again {
+		kind = EventRestarted
+		m.restarts++
+		s.restarts++
+	}
+	m.again, m.final = false, false
+	m.tell(kind, now, nil)
+	if !m.readies {
+		m.becomeReady(now)
+	} else if m.spec.Background {
+		m.gated = false
+		m.answerReady(nil)
+	}
+	s.starts = append(s.starts, r)
+}
+
+func (m *member) becomeReady(now time.Time) {
+	m.readyAt = now
+	m.gated, m.trial = false, noTrial
+	m.enter(StateReady, now)
+	m.tell(EventReady, now, nil)
+	m.answerReady(nil)
+}
+
+// stop tells the run to stop, and looks after it when its time is over.
+func (m *member) stop(now time.Time) {
+	r, s := m.run, m.sup
+	r.told = true
+	s.cancels = append(s.cancels, r)
+	m.enter(StateStopping, now)
+	m.tell(EventStopping, now, nil)
+	if d := m.spec.stopTime(); d != Infinite {
+		r.deadline = time.AfterFunc(d, r.overdue)
+	}
+}
+
+// stable reports whether the run was ready for long enough to forgive the
+// failures before it.
+func (m *member) stable(now time.Time) bool {
+	after := m.spec.Backoff.ResetAfter
+	return after > 0 && !m.readyAt.IsZero() && now.Sub(m.readyAt) >= after
+}
+
+// close ends the run, which is not abandoned.
+func (m *member) close(now time.Time) {
+	if m.stable(now) {
+		m.clear()
+	}
+	m.run, m.readyAt = nil, time.Time{}
+	m.unhalt()
+}
+
+// left notes that a run ended by itself.
+func (m *member) left(exit error, now time.Time) {
+	if m.trouble == nil {
+		m.trouble = new(trouble)
+	}
+	m.trouble.lastErr, m.trouble.lastExit = exit, now
+}
+
+// fail notes that this was a failure.
+func (t *trouble) fail(exit error) {
+	t.consecutive++
+	if len(t.recent) == keptErrors {
+		t.recent = append(t.recent[:0], t.recent[1:]...)
+	}
+	t.recent = append(t.recent, exit)
+}
+
+// delay is how long to wait after a failure of the child's own, or of the host.
+func (t *trouble) delay(b Backoff, e ending) time.Duration {
+	// The host's trouble has a sequence of delays of its own, so that it does
+	// not lengthen those after the child's next failure.
+	seq := &t.own
+	if e == hosts {
+		seq = &t.host
+	} else {
+		t.host = nil
+	}
+	if *seq == nil {
+		*seq = b.delays()
+	}
+	return min((*seq).NextBackOff(), b.longest())
+}
+
+// tellExit tells how a run ended.
+func (m *member) tellExit(exit error, now time.Time) {
+	kind := EventExited
+	if isPanic(exit) {
+		kind = EventPanicked
+	}
+	m.tell(kind, now, exit)
+}
+
+// tell hands an event on.
+func (m *member) tell(kind EventKind, now time.Time, err error) {
+	m.tellDelay(kind, now, err, 0)
+}
+
+func (m *member) tellDelay(kind EventKind, now time.Time, err error, delay time.Duration) {
+	if !m.sup.hub.idle() {
+		m.queue(kind, now, err, delay)
+	}
+}
+
+// queue leaves an event to unlock. It is not inlined, to keep the event out of
+// the frames of its callers.
+//
+//go:noinline
+func (m *member) queue(kind EventKind, now time.Time, err error, delay time.Duration) {
+	m.sup.events = append(m.sup.events, Event{
+		Kind: kind, Time: now, Err: err, Delay: delay,
+		Name: m.spec.Name, State: m.state, Generation: m.generation,
+	})
+}
+
+// inner is the hub of a child that has events of its own, or nil.
+func (m *member) inner() *hub {
+	switch svc := m.spec.Service.(type) {
+	case *Supervisor:
+		return &svc.hub
+	case *Pool:
+		return &svc.sup.hub
+	case *Restarter:
+		return &svc.hub
+	case *Tree:
+		return &svc.hub
+	default:
+		return nil
+	}
+}
+
+func (m *member) attach() {
+	if h := m.inner(); h != nil {
+		h.attach(upward{&m.sup.hub, m.spec.Name})
+	}
+}
+
+func (m *member) detach() {
+	if h := m.inner(); h != nil {
+		h.detach(upward{&m.sup.hub, m.spec.Name})
+	}
+}
+
+// awaitReady returns a channel that gives one error, when m is ready or will
+// not be.
+func (m *member) awaitReady() <-chan error {
+	c := make(chan error, 1)
+	if m.waiting == nil {
+		m.waiting = new(waiting)
+	}
+	m.waiting.ready = append(m.waiting.ready, c)
+	return c
+}
+
+// awaitEnd returns a channel that gives one error, when the run of m has ended.
+func (m *member) awaitEnd() <-chan error {
+	c := make(chan error, 1)
+	if m.waiting == nil {
+		m.waiting = new(waiting)
+	}
+	m.waiting.ended = append(m.waiting.ended, c)
+	return c
+}
+
+func (m *member) answerReady(err error) {
+	if m.waiting != nil {
+		answer(&m.waiting.ready, err)
+	}
+}
+
+func (m *member) answerEnd(err error) {
+	if m.waiting != nil {
+		answer(&m.waiting.ended, err)
+	}
+}
+
+func answer(waiters *[]chan<- error, err error) {
+	for _, c := range *waiters {
+		c <- err
+	}
+	*waiters = nil
+}

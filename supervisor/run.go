@@ -1,0 +1,102 @@
+package supervisor
+
+import (
+	"context"
+	"time"
+)
+
+// A run is one start of a member: one goroutine.
+type run struct {
+	m         *member
+	ctx       context.Context // nil once the goroutine has it
+	cancel    context.CancelFunc
+	told      bool        // to stop
+	abandoned bool        // it did not, in time
+	over      bool        // it has ended
+	deadline  *time.Timer // for its stop
+}
+
+// serve is the goroutine of a run. What it calls has small frames, so that a
+// child that fails and is started again gets by with the smallest stack.
+func (r *run) serve() {
+	exit, verdict := errGoexit, failed
+	defer func() { r.end(exit, verdict) }() // after a Goexit too
+	exit = r.call()
+	verdict, exit = r.m.spec.judge(exit)
+}
+
+// call serves the child and returns how it ended.
+func (r *run) call() (exit error) {
+	defer func() {
+		if p := recover(); p != nil {
+			exit = newPanicError(p)
+		}
+	}()
+	ctx := r.ctx
+	r.ctx = nil
+	if r.m.readies {
+		return r.m.spec.Service.(ReadyService).ServeReady(ctx, r.becomeReady)
+	}
+	return r.m.spec.Service.Serve(ctx)
+}
+
+// becomeReady is the ready function of a run. The child may call it from
+// anywhere, at any time, and so too late.
+func (r *run) becomeReady() {
+	m, s := r.m, r.m.sup
+	s.mu.Lock()
+	defer s.unlock()
+	if m.run == r && m.state == StateStarting {
+		now := time.Now()
+		m.becomeReady(now)
+		s.advance(now)
+	}
+}
+
+// end takes the news that the run has ended with exit, which means verdict.
+func (r *run) end(exit error, verdict ending) {
+	m, s := r.m, r.m.sup
+	s.mu.Lock()
+	defer s.unlock()
+	now := time.Now()
+	r.over = true
+	if r.deadline != nil {
+		r.deadline.Stop()
+	}
+	if r.abandoned {
+		s.returned(r, exit, now)
+	} else {
+		s.running--
+		if !r.told {
+			s.cancels = append(s.cancels, r) // for what it left behind
+		}
+		if r.told || m.halt {
+			s.endedAsked(m, exit, now)
+		} else {
+			s.endedUnasked(m, exit, verdict, now)
+		}
+	}
+	s.advance(now)
+}
+
+// overdue takes the news that the run has not stopped in its time.
+func (r *run) overdue() {
+	m, s := r.m, r.m.sup
+	s.mu.Lock()
+	defer s.unlock()
+	if r.over || r.abandoned {
+		return
+	}
+	now := time.Now()
+	r.abandoned = true
+	s.running--
+	if s.loose == nil {
+		s.loose = make(map[*run]struct{})
+	}
+	s.loose[r] = struct{}{}
+	m.enter(StateAbandoned, now)
+	m.tell(EventAbandoned, now, nil)
+	m.unhalt()
+	m.released(ErrAbandoned)
+	s.advance(now)
+}

@@ -1,0 +1,220 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/thejerf/suture/v4"
+)
+
+// Strategy says which children are started again when one has failed. The
+// words and their meaning are those of OTP's supervisor(3).
+type Strategy int
+
+const (
+	OneForOne  Strategy = iota // the one that failed
+	OneForAll                  // all of them: they cannot do without each other
+	RestForOne                 // the one that failed and those after it, which depend on it
+)
+
+// String gives OTP's word, which [ParseStrategy] reads.
+func (s Strategy) String() string {
+	switch s {
+	case OneForOne:
+		return "one_for_one"
+	case OneForAll:
+		return "one_for_all"
+	case RestForOne:
+		return "rest_for_one"
+	default:
+		return fmt.Sprintf("Strategy(%d)", int(s))
+	}
+}
+
+// ParseStrategy reads one_for_one, one_for_all or rest_for_one.
+func ParseStrategy(s string) (Strategy, error) {
+	for v := OneForOne; v <= RestForOne; v++ {
+		if s == v.String() {
+			return v, nil
+		}
+	}
+	return 0, fmt.Errorf("strategy %q: want one_for_one, one_for_all or rest_for_one", s)
+}
+
+// AutoShutdown says whether a [Supervisor] ends when its significant children
+// have ended by themselves: a transient one normally, a temporary one in any
+// way. It is OTP's auto_shutdown (since OTP 24).
+type AutoShutdown int
+
+const (
+	Never          AutoShutdown = iota // it does not
+	AnySignificant                     // when the first of them has ended
+	AllSignificant                     // when the last of them has ended
+)
+
+// String gives OTP's word, which [ParseAutoShutdown] reads.
+func (a AutoShutdown) String() string {
+	switch a {
+	case Never:
+		return "never"
+	case AnySignificant:
+		return "any_significant"
+	case AllSignificant:
+		return "all_significant"
+	default:
+		return fmt.Sprintf("AutoShutdown(%d)", int(a))
+	}
+}
+
+// ParseAutoShutdown reads never, any_significant or all_significant.
+func ParseAutoShutdown(s string) (AutoShutdown, error) {
+	for v := Never; v <= AllSignificant; v++ {
+		if s == v.String() {
+			return v, nil
+		}
+	}
+	return 0, fmt.Errorf("auto shutdown %q: want never, any_significant or all_significant", s)
+}
+
+// Values of [Spec].Shutdown that are no length of time.
+const (
+	// Brutal asks a child to stop and hardly waits: OTP's brutal_kill. As a
+	// goroutine cannot be killed, it gets 100 ms before it is abandoned.
+	Brutal time.Duration = -1
+	// Infinite waits for as long as it takes.
+	Infinite time.Duration = math.MaxInt64
+)
+
+const (
+	brutalTime  = 100 * time.Millisecond
+	defaultTime = 5 * time.Second
+)
+
+// A Spec describes one child of a [Supervisor]. Only Service is required.
+type Spec struct {
+	// Name is unique among the children of one supervisor. Empty: what the
+	// service's String method gives, or the name of its type.
+	Name string
+	// Service must not be nil, and must not be served by anybody else.
+	Service Service
+	// Restart says after which kind of end it is started again.
+	Restart Restart
+	// Backoff says how long to wait before that. The zero value waits for 1 s
+	// and more; OTP, which does not wait, is Backoff{InitialDelay: -1}.
+	Backoff Backoff
+	// Shutdown is how long the child may take to stop, before it is abandoned;
+	// or [Brutal], or [Infinite]. 0: Infinite if the child is a supervisor of
+	// this package or of suture, so that it can stop its own children, and
+	// 5 s otherwise, as in OTP.
+	Shutdown time.Duration
+	// Significant children can end their supervisor (see [AutoShutdown]). Not
+	// for permanent ones, which do not end, nor with Never.
+	Significant bool
+	// Background makes its supervisor go on without waiting until it is ready.
+	// Its first start is then a start like any other: when that fails, it is
+	// tried again, where otherwise the whole supervisor fails to start.
+	Background bool
+	// AllowAbandoned lets it be started while an abandoned goroutine of an
+	// earlier start still runs. Otherwise the new start waits for that to end.
+	AllowAbandoned bool
+	// Normal reports whether a child that returned err, which may be nil, has
+	// ended normally. It is called in the child's goroutine, and not asked
+	// about a panic, [ErrDoNotRestart] and [ErrTerminateTree]. If it panics, the
+	// child has failed. Nil: only a nil error is normal.
+	Normal func(err error) bool
+}
+
+// withDefaults returns sp with the fields filled in whose zero means something
+// else.
+func (sp Spec) withDefaults() Spec {
+	if sp.Name == "" && sp.Service != nil {
+		sp.Name = nameOf(sp.Service)
+	}
+	if sp.Shutdown == 0 {
+		sp.Shutdown = defaultTime
+		switch sp.Service.(type) {
+		case *Supervisor, *Pool, *Tree, *suture.Supervisor:
+			sp.Shutdown = Infinite
+		}
+	}
+	sp.Backoff = sp.Backoff.withDefaults()
+	return sp
+}
+
+// check returns what is wrong with sp, which has its defaults.
+func (sp *Spec) check(auto AutoShutdown) error {
+	var errs []error
+	if sp.Service == nil {
+		errs = append(errs, errors.New("has no service"))
+	}
+	if sp.Restart < Permanent || sp.Restart > Temporary {
+		errs = append(errs, fmt.Errorf("restart is %v, want Permanent, Transient or Temporary", sp.Restart))
+	}
+	if sp.Shutdown < 0 && sp.Shutdown != Brutal {
+		errs = append(errs, fmt.Errorf("shutdown is %v, want 0 or more, or Brutal", sp.Shutdown))
+	}
+	if sp.Significant && sp.Restart == Permanent {
+		errs = append(errs, errors.New("is significant and permanent: only a transient or temporary child can be significant"))
+	}
+	if sp.Significant && auto == Never {
+		errs = append(errs, errors.New("is significant, but the supervisor's auto shutdown is never"))
+	}
+	return errors.Join(errs...)
+}
+
+// stopTime is how long a stop may take; Infinite if there is no limit.
+func (sp *Spec) stopTime() time.Duration {
+	if sp.Shutdown == Brutal {
+		return brutalTime
+	}
+	return sp.Shutdown
+}
+
+// An ending is what the end of a run means, before the policy is asked.
+type ending int
+
+const (
+	failed  ending = iota // the child is to blame
+	hosts                 // the host is
+	normal                // it is over, as far as the child is concerned
+	final                 // it wants never to be started again
+	treeEnd               // it wants everything around it to stop
+)
+
+// judge says what exit means. It calls code of others.
+func (sp *Spec) judge(exit error) (e ending, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			e, err = failed, fmt.Errorf("judge the end of %s: %w", sp.Name, newPanicError(p))
+		}
+	}()
+	switch startCause(exit).(type) {
+	case *PanicError, *IntensityError: // whatever they wrap
+		return failed, exit
+	}
+	switch {
+	case errors.Is(exit, ErrTerminateTree):
+		return treeEnd, exit
+	case errors.Is(exit, ErrDoNotRestart):
+		return final, exit
+	case sp.Normal != nil && sp.Normal(exit), sp.Normal == nil && exit == nil:
+		return normal, exit
+	case isHost(exit):
+		return hosts, exit
+	default:
+		return failed, exit
+	}
+}
+
+// startCause is how the innermost child ended of those whose start failed.
+func startCause(err error) error {
+	for {
+		start, ok := err.(*StartError)
+		if !ok {
+			return err
+		}
+		err = start.Err
+	}
+}
