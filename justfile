@@ -33,6 +33,10 @@ bench:
 fuzz time="30s":
     for p in $(go list ./...); do for f in $(go test -list '^Fuzz' $p | grep '^Fuzz'); do go test -run '^$' -fuzz "^$f\$" -fuzztime {{time}} $p || exit 1; done; done
 
+# simulate supervision for longer than the tests do
+sim steps="5000000":
+    SUPERVISOR_SIM_STEPS={{steps}} go test -run TestSimulation -timeout 30m ./supervisor
+
 # see it work
 demo:
     go run ./cmd/poppobuilder demo

@@ -47,13 +47,10 @@ func hunt(child int, cookie string) {
 // destroy kills an orphan with all that hangs below it, and reaps it. One
 // that it may not kill is reaped if it is dead; it reports whether it was.
 func destroy(pid int) (reaped bool) {
-	below := openDescendants(pid)
+	killAll(freeze(pid))
 	options := 0
 	if errors.Is(syscall.Kill(pid, syscall.SIGKILL), syscall.EPERM) {
 		options = syscall.WNOHANG
-	}
-	for _, d := range below {
-		d.kill()
 	}
 	for {
 		if got, err := syscall.Wait4(pid, nil, options, nil); err != syscall.EINTR {

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -110,17 +112,62 @@ func (h handle) kill() {
 	_ = unix.Close(int(h))
 }
 
-// openDescendants returns handles of all that hangs below a process.
-func openDescendants(pid int) (below []handle) {
-	for _, child := range children(pid) {
-		h, ok := open(child, func(s stat) bool { return s.parent == pid })
-		if !ok {
-			continue
+// freezeTries bounds, in milliseconds, how long a process may take to stop.
+const freezeTries = 200
+
+// A freezer stops processes and keeps handles of them.
+type freezer struct {
+	below  []handle // children after their parents
+	seen   map[int]bool
+	moving bool // somebody was still running at the last look
+}
+
+// freeze stops a process and all that hangs below it, and returns handles of
+// the latter, for killAll. What is not stopped can start more between the look
+// and the kill; that would then hang below nobody.
+func freeze(pid int) (below []handle) {
+	stops := syscall.Kill(pid, syscall.SIGSTOP) == nil
+	f := freezer{seen: make(map[int]bool)}
+	for range freezeTries {
+		f.moving = stops && moves(pid)
+		f.look(pid)
+		if !f.moving {
+			break
 		}
-		below = append(below, h)
-		below = append(below, openDescendants(child)...)
+		time.Sleep(time.Millisecond) // nothing tells when they have stopped
 	}
-	return below
+	return f.below
+}
+
+func (f *freezer) look(pid int) {
+	for _, child := range children(pid) {
+		stops, seen := f.seen[child]
+		if !seen {
+			h, ok := open(child, func(s stat) bool { return s.parent == pid })
+			if !ok {
+				continue
+			}
+			stops = unix.PidfdSendSignal(int(h), unix.SIGSTOP, nil, 0) == nil
+			f.seen[child] = stops
+			f.below = append(f.below, h)
+		}
+		f.moving = f.moving || stops && moves(child)
+		f.look(child)
+	}
+}
+
+// moves reports whether a process can start others.
+func moves(pid int) bool {
+	s, err := readStat(pid)
+	return err == nil && !s.dead() && s.state != 'T' && s.state != 't'
+}
+
+// killAll kills what freeze has returned. Children go first: the kernel would
+// wake a stopped group that is left without a parent.
+func killAll(below []handle) {
+	for _, h := range slices.Backward(below) {
+		h.kill()
+	}
 }
 
 // awaitGroup returns when no member of a killed group is alive. Nearly always

@@ -134,11 +134,8 @@ func (p *process) send(target int, sig syscall.Signal) error {
 // killTree kills the group, and the descendants that have left it but still
 // hang below the child.
 func (p *process) killTree() {
-	below := openDescendants(p.pid)
+	killAll(freeze(p.pid))
 	p.signalGroup(syscall.SIGKILL)
-	for _, d := range below {
-		d.kill()
-	}
 }
 
 // clear kills all that the dead child has left, reaps it, and tells how it

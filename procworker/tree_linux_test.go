@@ -74,7 +74,8 @@ var trees = []struct {
 	{name: "ends, its children do not", script: `trap "" TERM HUP; sleep 1000 & (sleep 1000 &) ; ` + sayReady + `exit 0`, byTERM: true},
 	{name: "stopped grandchild", script: `sh -c 'trap "" TERM; echo "{\"type\":\"ready\"}" >&3; kill -STOP $$' & trap "" TERM; wait; sleep 1000`},
 	{name: "new session below it", script: `trap "" TERM; setsid sh -c 'trap "" TERM; echo "{\"type\":\"ready\"}" >&3; sleep 1000; sleep 1000' & while :; do sleep 1000; done`},
-	{name: "new session and no environment below it", script: `trap "" TERM; env -i setsid sh -c 'trap "" TERM; echo "{\"type\":\"ready\"}" >&3; exec sleep 999.125' & while :; do sleep 1000; done`},
+	{name: "new session below it that forks on and on", script: `trap "" TERM; setsid sh -c 'trap "" TERM; echo "{\"type\":\"ready\"}" >&3; i=0; while [ $i -lt 500 ]; do (sleep 1000 & sleep 1000) & i=$((i+1)); done; sleep 1000' & while :; do sleep 1000; done`},
+	{name: "new session and no environment below it", script: `trap "" TERM; env -i setsid sh -c 'trap "" TERM; echo "{\"type\":\"ready\"}" >&3; exec sleep NAP' & while :; do sleep 1000; done`},
 }
 
 func TestTreeIsGone(t *testing.T) {
@@ -82,7 +83,8 @@ func TestTreeIsGone(t *testing.T) {
 	for _, tt := range trees {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			w := shell(t, tt.script)
+			nap := "999." + strconv.Itoa(os.Getpid())
+			w := shell(t, strings.ReplaceAll(tt.script, "NAP", nap))
 			m := mark(t, w)
 			w.Stop.Grace = 50 * time.Millisecond
 			if tt.byTERM {
@@ -98,13 +100,14 @@ func TestTreeIsGone(t *testing.T) {
 			if left := alive(m); len(left) > 0 {
 				t.Errorf("alive after Serve: %v", left)
 			}
-			if left := running("sleep\x00999.125\x00"); len(left) > 0 {
+			if left := running("sleep\x00" + nap + "\x00"); strings.Contains(tt.script, "NAP") && len(left) > 0 {
 				t.Errorf("alive after Serve: %v", left)
 			}
 		})
 		t.Run(tt.name+", killed", func(t *testing.T) {
 			t.Parallel()
-			w := shell(t, tt.script)
+			nap := "998." + strconv.Itoa(os.Getpid())
+			w := shell(t, strings.ReplaceAll(tt.script, "NAP", nap))
 			m := mark(t, w)
 			w.Stop.Grace = time.Hour
 			s := serve(t, w)
@@ -116,6 +119,9 @@ func TestTreeIsGone(t *testing.T) {
 			case <-s.result:
 			}
 			if left := alive(m); len(left) > 0 {
+				t.Errorf("alive after Kill: %v", left)
+			}
+			if left := running("sleep\x00" + nap + "\x00"); strings.Contains(tt.script, "NAP") && len(left) > 0 {
 				t.Errorf("alive after Kill: %v", left)
 			}
 		})

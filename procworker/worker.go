@@ -80,8 +80,10 @@ type Worker struct {
 	HeartbeatTimeout time.Duration
 
 	// DeathSignal is what the child gets, on Linux, when this process dies.
-	// Default: SIGKILL. A child that stops what it has started itself when it
-	// sees the end of its channel takes SIGTERM, or it could not.
+	// Default: SIGKILL. It may come more than once, because the kernel sends it
+	// whenever a thread ends that it takes for the parent. A child that stops
+	// what it has started itself when it sees the end of its channel takes
+	// SIGTERM, or it could not.
 	DeathSignal syscall.Signal
 
 	// Stop says how the child is stopped. Change it later with SetStop.

@@ -104,7 +104,7 @@ func (d *Dispatcher) cancel(id string, ended chan<- runs.Run) error {
 	if err != nil {
 		return err
 	}
-	ended <- run
+	d.answers = append(d.answers, func() { ended <- run })
 	l.lastEnd = time.Now()
 	l.due = d.dueAtEnd(l)
 	d.settle(l)

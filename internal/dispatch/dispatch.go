@@ -88,6 +88,7 @@ type Dispatcher struct {
 	workers  map[int]*worker
 	idle     []int // numbers of the idle workers, the one that waits longest first
 	draining bool
+	answers  []func() // to be sent at the end of the round
 
 	lostLines int64 // of output of runs
 }
@@ -138,10 +139,20 @@ func (d *Dispatcher) Serve(ctx context.Context) error {
 			d.drainInbox()
 			d.assign()
 			d.publish()
+			d.answer()
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
+}
+
+// answer sends the answers of this round. What they are about is visible in the
+// snapshot by now.
+func (d *Dispatcher) answer() {
+	for _, f := range d.answers {
+		f()
+	}
+	d.answers = d.answers[:0]
 }
 
 // drainInbox executes what else has arrived, so that a burst costs one round.
@@ -179,7 +190,10 @@ func ask[T any](ctx context.Context, d *Dispatcher, f func() (T, error)) (T, err
 	answers := make(chan answer, 1)
 	var none T
 	select {
-	case d.inbox <- func() { v, err := f(); answers <- answer{v, err} }:
+	case d.inbox <- func() {
+		v, err := f()
+		d.answers = append(d.answers, func() { answers <- answer{v, err} })
+	}:
 	case <-d.closed:
 		return none, ErrStopping
 	case <-ctx.Done():

@@ -179,7 +179,7 @@ func (d *Dispatcher) end(l *lane, state runs.State, exit runs.Exit) {
 	d.strategy.Charge(l.project.ID, now.Sub(ended.StartedAt))
 	d.logEnd(ended, queued)
 	for _, c := range a.ended {
-		c <- ended
+		d.answers = append(d.answers, func() { c <- ended })
 	}
 	d.settle(l)
 }

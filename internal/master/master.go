@@ -3,14 +3,19 @@
 //
 // # What it is made of
 //
-// Outside stands a run.Group with five actors. They are stopped one after the
+// Outside stands a run.Group with three actors. They are stopped one after the
 // other, in this order, each completely before the next:
 //
-//	workers    a tree with one supervised process for each slot of the pool
-//	services   a tree with the API's listeners and the watchdog
-//	dispatch   decides what runs next, and answers whoever asks for a change
+//	tree       the supervision tree, with suture at its root
 //	stop       waits for a request to stop
 //	signals    routes TERM, INT, HUP, USR1, USR2
+//
+// The tree's children are started in this order, and stopped in the reverse one:
+//
+//	dispatch   what is due -> strategy -> an idle worker
+//	api        one for the socket, one for the port
+//	watchdog   signs of life for the service manager, if that wants them
+//	pool       a supervisor with a child for each worker process
 //
 // So the API answers until the last worker is gone, and a second TERM is heard
 // until the very end.
@@ -76,7 +81,8 @@ type master struct {
 	store    runs.Store
 	dispatch *dispatch.Dispatcher
 	pool     *pool
-	address  string // of the API on TCP; empty: none
+	root     *supervisor.Supervisor // of what runs
+	address  string                 // of the API on TCP; empty: none
 
 	stopping  chan struct{} // closed when the daemon is to stop
 	stopOnce  sync.Once
@@ -230,30 +236,36 @@ func (m *master) compose() {
 
 // serve runs everything until the end.
 func (m *master) serve(ctx context.Context, endpoints []*endpoint, router *signals.Router) error {
-	services := supervisor.NewTree("services", supervisor.TreeOptions{StopTimeout: -1})
-	for _, e := range endpoints {
-		services.Add(m.supervise(e))
+	var err error
+	if m.root, err = m.supervise(endpoints); err != nil {
+		return err
 	}
-	if w := m.notify.watchdog(m.dispatch.Alive); w != nil {
-		services.Add(m.supervise(w))
-	}
+	// At the root stands suture: should our own supervisor ever fail, it is
+	// served again with all that is in it.
+	tree := supervisor.NewTree("root", supervisor.TreeOptions{StopTimeout: -1})
+	tree.Add(m.root)
+
+	events := m.root.Subscribe(eventQueue)
+	reported := make(chan struct{})
+	go m.report(events, reported)
+	defer func() {
+		events.Close()
+		<-reported
+	}()
 
 	var group run.Group
-	work, drain := actor(m.pool)
-	group.Add(work, func(err error) {
-		m.leave()
-		drain(err)
-	})
-	group.Add(actor(services))
-	dispatcher := m.supervise(m.dispatch)
-	group.Add(actor(supervisor.ServiceFunc(func(ctx context.Context) error {
+	work, end := actor(tree)
+	group.Add(func() error {
 		defer m.dispatch.Close() // a signal's handler may wait for an answer
-		return dispatcher.Serve(ctx)
-	})))
+		return work()
+	}, func(err error) {
+		m.leave()
+		end(err)
+	})
 	group.Add(func() error { return m.await(ctx) }, func(error) { m.stop() })
 	group.Add(router.Actor())
 	m.log.Info("daemon started", "pid", os.Getpid(), "home", m.paths.Home, "version", m.o.Version)
-	err := group.Run()
+	err = group.Run()
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}
@@ -265,13 +277,40 @@ func (m *master) serve(ctx context.Context, endpoints []*endpoint, router *signa
 	return err
 }
 
-// supervise keeps a service of the master itself running.
-func (m *master) supervise(s interface {
-	supervisor.Service
-	fmt.Stringer
-},
-) *supervisor.Restarter {
-	return supervisor.NewRestarter(s, supervisor.Options{Name: s.String()})
+// supervise makes the tree. Its children are stopped in the reverse order: the
+// API answers until the last worker is gone, and the dispatcher answers the API.
+func (m *master) supervise(endpoints []*endpoint) (*supervisor.Supervisor, error) {
+	children := []supervisor.Spec{{Service: m.dispatch, Shutdown: supervisor.Infinite}}
+	for _, e := range endpoints {
+		children = append(children, supervisor.Spec{Service: e, Shutdown: supervisor.Infinite})
+	}
+	if w := m.notify.watchdog(m.dispatch.Alive); w != nil {
+		children = append(children, supervisor.Spec{Service: w})
+	}
+	children = append(children, supervisor.Spec{Service: m.pool, Shutdown: supervisor.Infinite})
+	return supervisor.New(supervisor.SupervisorOptions{Name: "poppobuilder", Children: children})
+}
+
+// eventQueue is far more than a tree that works has to tell at once.
+const eventQueue = 64
+
+// report logs what goes wrong in the master's own services; slots report on
+// their workers.
+func (m *master) report(events *supervisor.Subscription, done chan<- struct{}) {
+	defer close(done)
+	for e := range events.Events() {
+		switch {
+		case e.Path != "":
+		case e.Kind == supervisor.EventPanicked:
+			attrs := []any{"service", e.Name, "error", e.Err}
+			if p, ok := errors.AsType[*supervisor.PanicError](e.Err); ok {
+				attrs = append(attrs, "stack", string(p.Stack))
+			}
+			m.log.Error("service panicked and is started again", attrs...)
+		case e.Kind == supervisor.EventExited && e.State != supervisor.StateStopping:
+			m.log.Error("service ended and is started again", "service", e.Name, "error", e.Err)
+		}
+	}
 }
 
 // actor makes an actor of a service. Its interrupt returns when the service

@@ -61,13 +61,13 @@ type poolOptions struct {
 // gone, so that there are never two processes with one number.
 type pool struct {
 	o        poolOptions
-	tree     *supervisor.Tree
 	dispatch *dispatch.Dispatcher // set before the pool is served
 
 	news     chan struct{}  // holds a token when the outcome of a first start may have changed
 	removals sync.WaitGroup // slots on their way out
 
-	mu       sync.Mutex // guards what follows; the tree's lock may be taken under it
+	mu       sync.Mutex             // guards what follows; the supervisor's lock may be taken under it
+	workers  *supervisor.Supervisor // a new one for each Serve
 	settings poolSettings
 	slots    map[int]*slot
 	used     map[int]uint64 // the last generation of a number, in slots now gone
@@ -78,7 +78,7 @@ type pool struct {
 func newPool(o poolOptions) *pool {
 	p := &pool{
 		o:        o,
-		tree:     supervisor.NewTree("workers", supervisor.TreeOptions{StopTimeout: -1}),
+		workers:  newWorkers(),
 		news:     make(chan struct{}, 1),
 		settings: o.settings,
 		slots:    make(map[int]*slot),
@@ -87,25 +87,62 @@ func newPool(o poolOptions) *pool {
 	return p
 }
 
+// newWorkers makes the supervisor of the slots. Each slot restarts its worker by
+// itself, so that one which fails delays and ends no other.
+func newWorkers() *supervisor.Supervisor {
+	workers, err := supervisor.New(supervisor.SupervisorOptions{Name: "workers"})
+	if err != nil {
+		panic(err) // there is nothing in it that could be wrong
+	}
+	return workers
+}
+
 func (*pool) String() string { return "pool" }
 
-// Serve runs the workers until ctx ends and all of them are gone.
+// Status is that of the supervisor of the workers, for the tree in the log.
+func (p *pool) Status() supervisor.SupervisorStatus { return p.supervisor().Status() }
+
+// Abandoned names workers that do not end.
+func (p *pool) Abandoned() []string { return p.supervisor().Abandoned() }
+
+func (p *pool) supervisor() *supervisor.Supervisor {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.workers
+}
+
+// Serve runs the workers until ctx ends and all of them are gone. It may be
+// served again.
 func (p *pool) Serve(ctx context.Context) error {
 	p.mu.Lock()
+	workers := p.workers
 	tell := p.reconcile() // a reload may have been faster
 	p.mu.Unlock()
 	for _, f := range tell {
 		f()
 	}
-	err := p.tree.Serve(ctx)
+	err := workers.Serve(ctx)
 	p.mu.Lock()
 	p.closing = true
 	p.mu.Unlock()
 	p.removals.Wait()
 	for _, s := range p.members() {
 		s.close()
+		p.forget(s)
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.workers, p.closing = newWorkers(), false
 	return err
+}
+
+// forget takes a slot out whose worker is gone.
+func (p *pool) forget(s *slot) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lost = p.lost.plus(s.losses())
+	p.used[s.n] = s.generation()
+	delete(p.slots, s.n)
 }
 
 // apply changes the settings: the workers that stay do not notice.
@@ -158,7 +195,15 @@ func (p *pool) reconcile() (tell []func()) {
 func (p *pool) add(n int) {
 	s := newSlot(p, n)
 	p.slots[n] = s
-	s.token = p.tree.Add(s.restarter)
+	err := p.workers.Add(context.Background(), supervisor.Spec{
+		Name:       s.String(),
+		Service:    s.restarter,
+		Shutdown:   supervisor.Infinite, // the worker's own stop ends with KILL
+		Background: true,                // nobody waits for it, least of all the next one
+	})
+	if err != nil && !errors.Is(err, supervisor.ErrNotServed) { // about to end
+		p.o.log.Error("add worker", "worker", n, "error", err)
+	}
 }
 
 // changed wakes who waits for the first starts.
@@ -211,14 +256,14 @@ func (p *pool) outcome() (settled bool, err error) {
 // remove stops the worker of a slot, and frees its number when it is gone.
 func (p *pool) remove(s *slot) {
 	p.dispatch.WorkerLeaving(s.n)
-	if err := p.tree.Remove(context.Background(), s.token); err != nil {
+	workers := p.supervisor()
+	err := workers.Terminate(context.Background(), s.String())
+	if err = errors.Join(err, workers.Delete(s.String())); err != nil {
 		p.o.log.Error("remove worker", "worker", s.n, "error", err)
 	}
 	s.close()
+	p.forget(s)
 	p.mu.Lock()
-	p.lost = p.lost.plus(s.losses())
-	p.used[s.n] = s.generation()
-	delete(p.slots, s.n)
 	tell := p.reconcile()
 	p.mu.Unlock()
 	for _, f := range tell {
@@ -361,7 +406,6 @@ type slot struct {
 	pool      *pool
 	worker    *procworker.Worker
 	restarter *supervisor.Restarter
-	token     supervisor.Token
 	log       *logs.Writer
 	program   program
 	base      uint64 // the last generation that this number had in an earlier slot
@@ -374,10 +418,10 @@ type slot struct {
 	settled  bool        // the first start is over
 	failure  error       // why it never became ready; nil: it did
 
-	events  *supervisor.Subscription
-	outbox  chan letter
-	closed  chan struct{}
-	workers sync.WaitGroup // the goroutines below
+	events *supervisor.Subscription
+	outbox chan letter
+	closed chan struct{}
+	below  sync.WaitGroup // the goroutines that serve it
 }
 
 // A letter is a message for one generation of a worker.
@@ -422,8 +466,8 @@ func newSlot(p *pool, n int) *slot {
 		Intensity: p.settings.intensity,
 	})
 	s.events = s.restarter.Subscribe(64)
-	s.workers.Go(s.deliver)
-	s.workers.Go(s.report)
+	s.below.Go(s.deliver)
+	s.below.Go(s.report)
 	return s
 }
 
@@ -567,7 +611,7 @@ func (s *slot) close() {
 	}
 	close(s.closed)
 	s.events.Close()
-	s.workers.Wait()
+	s.below.Wait()
 	for _, w := range []io.Writer{s.worker.Stdout, s.worker.Stderr} {
 		w.(io.Closer).Close()
 	}

@@ -310,6 +310,7 @@ func TestPoolInTurmoil(t *testing.T) {
 		func() {
 			s := testSettings(1+rand.IntN(4), "good")
 			s.program.heartbeatTimeout = time.Hour + time.Duration(rand.IntN(2))
+			s.shutdownTimeout = 50 * time.Millisecond // the runs never end by themselves
 			f.apply(s)
 		},
 		func() { _ = f.restart(rand.IntN(4)) },

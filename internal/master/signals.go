@@ -3,6 +3,7 @@ package master
 import (
 	"context"
 	"os"
+	"strings"
 	"syscall"
 
 	"github.com/poppobuilder/poppobuilder/signals"
@@ -51,6 +52,9 @@ func (m *master) onDump(context.Context, os.Signal) error {
 	for _, w := range s.Workers {
 		m.log.Info("status of worker", "worker", w.ID, "pid", w.PID, "state", w.State, "uptime", w.Uptime,
 			"restarts", w.Restarts, "project", w.Project, "run", w.Run, "lastExit", w.LastExit)
+	}
+	for line := range strings.Lines(m.root.Status().String()) {
+		m.log.Info("tree: " + strings.TrimSuffix(line, "\n"))
 	}
 	for _, p := range m.Projects() {
 		m.log.Info("status of project", "project", p.ID, "state", p.State, "run", p.Run, "next", p.NextRunAt)
