@@ -136,11 +136,27 @@ func killsLeftovers(spec ipc.RunSpec) bool { return spec.Leftovers != "wait" }
 // stop stops the run: TERM now, KILL after the grace. The first reason stays;
 // a later call may shorten the grace.
 func (r *run) stop(reason, problem string, grace time.Duration) {
+	r.notice()
 	if r.reason == "" && !r.settled() {
 		r.reason, r.problem = reason, problem
 		r.tree.terminate()
 	}
 	r.killWithin(grace)
+}
+
+// notice notes the command's own end if it has come already: what it left may
+// have heard of it, and told others, before this goroutine has.
+func (r *run) notice() {
+	if r.status != nil {
+		return
+	}
+	r.tree.mu.Lock() // held while the end is told to what is left
+	defer r.tree.mu.Unlock()
+	select {
+	case status := <-r.tree.ended:
+		r.leaderEnded(status)
+	default:
+	}
 }
 
 // killWithin has what is left killed after the grace, or earlier if that was

@@ -77,10 +77,10 @@ func (t *tree) wait() {
 	for errors.Is(err, unix.EINTR) {
 		_, err = unix.Wait4(t.leader, &status, 0, &ru)
 	}
+	t.ended <- syscall.WaitStatus(status)
 	if t.killLeftovers {
 		t.terminate()
 	}
-	t.ended <- syscall.WaitStatus(status)
 	for !errors.Is(unix.Kill(-t.leader, 0), unix.ESRCH) {
 		time.Sleep(pollGroup)
 	}
