@@ -59,7 +59,9 @@ func setupScript(env *testscript.Env) error {
 	}
 	env.Defer(func() {
 		dir := filepath.Join(home, ".poppobuilder")
-		pidfile.Signal(config.NewPaths(dir).PIDFile, syscall.SIGKILL)
+		for _, used := range []string{dir, filepath.Join(env.WorkDir, "home")} {
+			pidfile.Signal(config.NewPaths(used).PIDFile, syscall.SIGKILL)
+		}
 		os.Chmod(dir, 0o700)
 		os.RemoveAll(home)
 	})
