@@ -27,7 +27,8 @@ func (c *cli) stopCommand() *ffcli.Command {
 		Name:       "stop",
 		ShortUsage: "poppobuilder daemon stop [--timeout DURATION] [--force] [--json]",
 		ShortHelp:  "stop the daemon and wait until it is gone",
-		LongHelp: `Runs get daemon.shutdownTimeout to end; what is cut short is queued again.
+		LongHelp: `Runs get daemon.shutdownTimeout to end; what is cut short runs again at the next
+start.
 
 EXAMPLE
   poppobuilder daemon stop --timeout 2m`,
