@@ -3,6 +3,7 @@ module github.com/poppobuilder/poppobuilder
 go 1.26.0
 
 require (
+	cirello.io/oversight/v2 v2.0.0
 	github.com/cenkalti/backoff/v4 v4.3.0
 	github.com/coreos/go-systemd/v22 v22.7.0
 	github.com/fsnotify/fsnotify v1.10.1

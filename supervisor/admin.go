@@ -3,7 +3,6 @@ package supervisor
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -70,7 +69,7 @@ func (s *Supervisor) add(spec Spec) (ready <-chan error, err error) {
 // begin starts m at once, and returns a channel that gives the result.
 func (m *member) begin(t trial, now time.Time) <-chan error {
 	m.want, m.trial = true, t
-	if m.spec.Background && t == addTrial {
+	if m.background && t == addTrial {
 		m.trial = noTrial
 	}
 	ready := m.awaitReady()
@@ -81,7 +80,7 @@ func (m *member) begin(t trial, now time.Time) <-chan error {
 // haunted reports whether an abandoned run of this name is left.
 func (s *Supervisor) haunted(name string) bool {
 	for r := range s.loose {
-		if r.m.spec.Name == name {
+		if r.m.name == name {
 			return true
 		}
 	}
@@ -161,7 +160,7 @@ func (s *Supervisor) restart(name string) (ready <-chan error, err error) {
 		return nil, ErrNotFound
 	case s.phase != phaseStarting && s.phase != phaseUp:
 		return nil, ErrNotServed
-	case m.state == StateAbandoned && !m.spec.AllowAbandoned:
+	case m.state == StateAbandoned && !m.allowAbandoned:
 		return nil, ErrAbandoned
 	case m.run != nil && m.state != StateAbandoned:
 		return nil, ErrRunning
@@ -203,10 +202,7 @@ func (s *Supervisor) Delete(name string) error {
 
 // remove takes m out for good. It is called with mu held.
 func (s *Supervisor) remove(m *member) {
-	if m.keep {
-		m.keep = false
-		s.kept = slices.Delete(s.kept, slices.Index(s.kept, m), slices.Index(s.kept, m)+1)
-	}
+	m.keep = false
 	s.drop(m)
 	m.tell(EventDeleted, time.Now(), nil)
 }
@@ -219,7 +215,8 @@ func (s *Supervisor) SetIntensity(i Intensity) {
 }
 
 // SetBackoff puts b in force for a child. Its next delay is b's InitialDelay; one
-// that is pending goes on. It returns an error that wraps [ErrNotFound].
+// that is pending goes on, but no longer than b's MaxDelay. It returns an error
+// that wraps [ErrNotFound].
 func (s *Supervisor) SetBackoff(name string, b Backoff) error {
 	s.mu.Lock()
 	defer s.unlock()
@@ -227,13 +224,34 @@ func (s *Supervisor) SetBackoff(name string, b Backoff) error {
 	if m == nil {
 		return fmt.Errorf("set backoff of %s in %s: %w", name, s, ErrNotFound)
 	}
-	if b = b.withDefaults(); b != m.spec.Backoff {
-		m.spec.Backoff = b
-		if m.trouble != nil {
-			m.trouble.own, m.trouble.host = nil, nil
-		}
+	now := time.Now()
+	m.setBackoff(b.withDefaults(), now)
+	if s.phase != phaseIdle {
+		s.advance(now)
 	}
 	return nil
+}
+
+// setBackoff is called with mu held.
+func (m *member) setBackoff(b Backoff, now time.Time) {
+	p := *m.policy.Load()
+	if p.backoff == b {
+		return
+	}
+	p.backoff = b
+	m.policy.Store(&p)
+	t := m.trouble
+	if t == nil {
+		return
+	}
+	t.own, t.host = nil, nil
+	if end := m.since.Add(b.longest()); m.state == StateBackoff && end.Before(t.NextTry) {
+		t.NextTry = end
+		if t.timer != nil {
+			t.timer.Stop()
+		}
+		m.wake(end.Sub(now))
+	}
 }
 
 // await returns what comes out of result, or ctx's error. A nil result has

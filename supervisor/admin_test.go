@@ -176,8 +176,8 @@ func TestSupervisorAdmin(t *testing.T) {
 			run := serve(t, sup)
 			synctest.Wait()
 			s.ends("a", returns(hostError{}))
-			if c := sup.Status().Children[0]; c.State != supervisor.StateBackoff || c.Consecutive != 0 {
-				t.Errorf("child is %v, %d in a row; want backoff, 0", c.State, c.Consecutive)
+			if c := sup.Status().Children[0]; c.State != supervisor.StateBackoff || troubleOf(c.Status).Consecutive != 0 {
+				t.Errorf("child is %v, %d in a row; want backoff, 0", c.State, troubleOf(c.Status).Consecutive)
 			}
 			run.stop(t)
 		},

@@ -92,35 +92,38 @@ func TestRestarterStatus(t *testing.T) {
 		check(supervisor.Status{State: supervisor.StateIdle, Since: epoch})
 		run := serve(t, r)
 		check(supervisor.Status{
-			State: supervisor.StateBackoff, Since: epoch, Generation: 1, Consecutive: 1,
-			LastError: errBoom, LastExit: epoch, NextTry: at(1),
+			State: supervisor.StateBackoff, Since: epoch, Generation: 1,
+			Trouble: &supervisor.Trouble{Consecutive: 1, LastError: errBoom, LastExit: epoch, NextTry: at(1)},
 		})
 		sleep(time.Second)
 		check(supervisor.Status{
-			State: supervisor.StateStarting, Since: at(1), Generation: 2, Restarts: 1, Consecutive: 1,
-			LastError: errBoom, LastExit: epoch,
+			State: supervisor.StateStarting, Since: at(1), Generation: 2, Restarts: 1,
+			Trouble: &supervisor.Trouble{Consecutive: 1, LastError: errBoom, LastExit: epoch},
 		})
 		sleep(2 * time.Second)
 		check(supervisor.Status{
-			State: supervisor.StateReady, Since: at(3), Generation: 2, Restarts: 1, Consecutive: 1,
-			LastError: errBoom, LastExit: epoch,
+			State: supervisor.StateReady, Since: at(3), Generation: 2, Restarts: 1,
+			Trouble: &supervisor.Trouble{Consecutive: 1, LastError: errBoom, LastExit: epoch},
 		})
 		sleep(time.Second)
 		check(supervisor.Status{
-			State: supervisor.StateBackoff, Since: at(4), Generation: 2, Restarts: 1, Consecutive: 2,
-			LastExit: at(4), NextTry: at(6),
+			State: supervisor.StateBackoff, Since: at(4), Generation: 2, Restarts: 1,
+			Trouble: &supervisor.Trouble{Consecutive: 2, LastExit: at(4), NextTry: at(6)},
 		})
 		sleep(3*time.Second + time.Minute - 1)
 		check(supervisor.Status{
-			State: supervisor.StateReady, Since: at(7), Generation: 3, Restarts: 2, Consecutive: 2, LastExit: at(4),
+			State: supervisor.StateReady, Since: at(7), Generation: 3, Restarts: 2,
+			Trouble: &supervisor.Trouble{Consecutive: 2, LastExit: at(4)},
 		})
 		sleep(1)
 		check(supervisor.Status{
-			State: supervisor.StateReady, Since: at(7), Generation: 3, Restarts: 2, LastExit: at(4),
+			State: supervisor.StateReady, Since: at(7), Generation: 3, Restarts: 2,
+			Trouble: &supervisor.Trouble{LastExit: at(4)},
 		})
 		run.stop(t)
 		check(supervisor.Status{
-			State: supervisor.StateIdle, Since: at(67), Generation: 3, Restarts: 2, LastExit: at(4),
+			State: supervisor.StateIdle, Since: at(67), Generation: 3, Restarts: 2,
+			Trouble: &supervisor.Trouble{LastExit: at(4)},
 		})
 	})
 }

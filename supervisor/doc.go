@@ -83,7 +83,7 @@
 // An error can say that the service was not to blame, by a method Host() bool
 // that returns true: the host ran out of descriptors or memory, say. The
 // service is then tried again after delays of their own, which neither count
-// for [Intensity] nor in [Status].Consecutive.
+// for [Intensity] nor in [Trouble].Consecutive.
 //
 // A goroutine cannot be killed. One that does not end in its time is abandoned:
 // reported ([EventAbandoned]), counted, named by [Supervisor.Abandoned], and never

@@ -34,20 +34,16 @@ var errGoexit = errors.New("service ended its goroutine by runtime.Goexit")
 type GaveUpError struct {
 	Name     string        // the Restarter's name
 	Restarts int           // the restarts that were spent on it
-	Within   time.Duration // the period they were counted in; 0: since the last stable period
+	Within   time.Duration // the period they were counted in
 	Last     error         // how the service ended the last time, nil if by returning nil
 }
 
 func (e *GaveUpError) Error() string {
-	period := "since it was last stable"
-	if e.Within > 0 {
-		period = "within " + e.Within.String()
-	}
 	last := "it returned without an error"
 	if e.Last != nil {
 		last = e.Last.Error()
 	}
-	return fmt.Sprintf("%s gave up after %d restarts %s: %s", e.Name, e.Restarts, period, last)
+	return fmt.Sprintf("%s gave up after %d restarts within %v: %s", e.Name, e.Restarts, e.Within, last)
 }
 
 // Unwrap returns [ErrDoNotRestart] and Last.
@@ -77,4 +73,41 @@ func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
+}
+
+// isPanic reports whether exit is a panic, as opposed to an error.
+func isPanic(exit error) bool {
+	_, ok := exit.(*PanicError)
+	return ok
+}
+
+// An endError says that a Serve is over because a child has ended. Its text is
+// made when somebody asks for it, and not while a lock is held: what it wraps is
+// code of others.
+type endError struct {
+	name string
+	exit error // nil if by returning nil
+	also error // wrapped too, nil if exit does that
+}
+
+func (e *endError) Error() string {
+	switch {
+	case e.also == nil:
+		return fmt.Sprintf("%s: %v", e.name, e.exit)
+	case e.exit == nil:
+		return fmt.Sprintf("%s has ended: %v", e.name, e.also)
+	default:
+		return fmt.Sprintf("%s has ended: %v: %v", e.name, e.exit, e.also)
+	}
+}
+
+// Unwrap returns those of exit and also that are not nil.
+func (e *endError) Unwrap() []error {
+	var errs []error
+	for _, err := range []error{e.exit, e.also} {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
 }

@@ -31,7 +31,7 @@ func ExampleRestarter() {
 	})
 	err := r.Serve(ctx)
 	fmt.Println(err)
-	fmt.Println(r.Status().Restarts, "restarts, last error:", r.Status().LastError)
+	fmt.Println(r.Status().Restarts, "restarts, last error:", r.Status().Trouble.LastError)
 	// Output:
 	// try 1
 	// try 2

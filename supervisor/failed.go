@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"fmt"
 	"time"
 )
 
@@ -17,13 +16,16 @@ func (s *Supervisor) endedUnasked(m *member, exit error, verdict ending, now tim
 	case verdict == treeEnd:
 		m.finish(exit, now, StateEnded)
 		m.tell(EventEnded, now, exit)
-		s.shutdown(fmt.Errorf("%s: %w", m.spec.Name, exit), now)
-	case verdict == final, verdict == normal && m.spec.Restart != Permanent:
+		if !s.solo {
+			exit = &endError{name: m.name, exit: exit}
+		}
+		s.shutdown(exit, now)
+	case verdict == final, verdict == normal && m.restart != Permanent:
 		m.final = verdict == final
 		s.ended(m, exit, now)
 	case early && m.trial != noTrial:
 		s.failedToStart(m, exit, now)
-	case m.spec.Restart == Temporary:
+	case m.restart == Temporary:
 		s.ended(m, exit, now)
 	default:
 		s.failed(m, exit, verdict, now)
@@ -40,9 +42,15 @@ func (m *member) finish(exit error, now time.Time, st State) {
 // ended goes on after m has ended as its policy or its error wants it.
 func (s *Supervisor) ended(m *member, exit error, now time.Time) {
 	m.finish(exit, now, StateEnded)
+	if s.solo && !m.final {
+		exit = &endError{name: m.name, exit: exit, also: ErrDoNotRestart}
+	}
 	m.tell(EventEnded, now, exit)
 	m.answerReady(nil)
-	if m.spec.Significant && (s.opts.AutoShutdown == AnySignificant || !s.significant()) {
+	switch {
+	case s.solo:
+		s.shutdown(exit, now)
+	case m.significant && (s.opts.AutoShutdown == AnySignificant || !s.significant()):
 		s.shutdown(nil, now)
 	}
 	m.forget()
@@ -51,7 +59,7 @@ func (s *Supervisor) ended(m *member, exit error, now time.Time) {
 // significant reports whether a significant child runs or is about to.
 func (s *Supervisor) significant() bool {
 	for _, m := range s.members {
-		if m.spec.Significant && (m.want || m.run != nil && !m.run.abandoned) {
+		if m.significant && (m.want || m.run != nil && !m.run.abandoned) {
 			return true
 		}
 	}
@@ -84,11 +92,11 @@ func (s *Supervisor) failed(m *member, exit error, verdict ending, now time.Time
 			return
 		}
 	}
-	delay := t.delay(m.spec.Backoff, verdict)
+	delay := t.delay(m.policy.Load().backoff, verdict)
 	m.want, m.again = true, true
 	m.enter(StateBackoff, now)
 	s.backoffs++
-	t.nextTry = now.Add(delay)
+	t.NextTry = now.Add(delay)
 	m.tellExit(exit, now)
 	m.tellDelay(EventBackingOff, now, exit, delay)
 	if m.waiting != nil { // a Restart that has cut the last delay
@@ -103,12 +111,15 @@ func (s *Supervisor) failed(m *member, exit error, verdict ending, now time.Time
 }
 
 func (s *Supervisor) startError(m *member, exit error) error {
-	return &StartError{Supervisor: s.opts.Name, Child: m.spec.Name, Err: exit}
+	return &StartError{Supervisor: s.opts.Name, Child: m.name, Err: exit}
 }
 
 // giveUp ends the Serve because of m.
 func (s *Supervisor) giveUp(m *member, exit error, now time.Time) {
-	err := &IntensityError{Supervisor: s.opts.Name, Child: m.spec.Name, Intensity: s.limit, Last: m.trouble.recent}
+	var err error = &IntensityError{Supervisor: s.opts.Name, Child: m.name, Intensity: s.limit, Last: m.trouble.recent}
+	if s.solo {
+		err = &GaveUpError{Name: m.name, Restarts: max(s.limit.MaxRestarts, 0), Within: s.limit.Within, Last: exit}
+	}
 	m.finish(exit, now, StateGaveUp)
 	m.tell(EventGaveUp, now, err)
 	s.shutdown(err, now)
@@ -158,7 +169,7 @@ func (m *member) endBackoff() {
 		t.timer.Stop()
 		t.timer = nil
 	}
-	t.nextTry = time.Time{}
+	t.NextTry = time.Time{}
 	m.sup.backoffs--
 }
 
@@ -185,10 +196,10 @@ func (s *Supervisor) pull(m *member, now time.Time) {
 	switch {
 	case m.run != nil && !m.run.abandoned:
 		s.halt(m)
-		if m.spec.Restart == Temporary {
+		if m.restart == Temporary {
 			m.want = false
 		}
-	case m.state == StateEnded && !m.final && m.spec.Restart != Temporary:
+	case m.state == StateEnded && !m.final && m.restart != Temporary:
 		m.enter(StateWaiting, now)
 		m.want, m.trial = true, noTrial
 	}

@@ -22,7 +22,7 @@ func TestPanicError(t *testing.T) {
 		run := serve(t, r)
 		synctest.Wait()
 		var p *supervisor.PanicError
-		err := r.Status().LastError
+		err := troubleOf(r.Status()).LastError
 		if !errors.As(err, &p) || p.Value != fs.ErrNotExist || !errors.Is(err, fs.ErrNotExist) {
 			t.Fatalf("LastError = %#v, want a *PanicError of fs.ErrNotExist", err)
 		}
@@ -42,7 +42,7 @@ func TestPanicIsNeverHostTrouble(t *testing.T) {
 		r := supervisor.NewRestarter(newScript(t, step{end: panics(hostError{})}), supervisor.Options{})
 		run := serve(t, r)
 		synctest.Wait()
-		if got := r.Status().Consecutive; got != 1 {
+		if got := troubleOf(r.Status()).Consecutive; got != 1 {
 			t.Errorf("%d failures in a row, want 1", got)
 		}
 		run.stop(t)
@@ -55,7 +55,7 @@ func TestGoexitIsAFailure(t *testing.T) {
 		r := supervisor.NewRestarter(s, supervisor.Options{Restart: supervisor.Transient})
 		run := serve(t, r)
 		synctest.Wait()
-		if err := r.Status().LastError; err == nil || !strings.Contains(err.Error(), "Goexit") {
+		if err := troubleOf(r.Status()).LastError; err == nil || !strings.Contains(err.Error(), "Goexit") {
 			t.Errorf("LastError = %v, want it to name Goexit", err)
 		}
 		sleep(time.Second)
@@ -88,8 +88,8 @@ func TestGaveUpErrorText(t *testing.T) {
 			"web gave up after 5 restarts within 1m0s: boom",
 		},
 		{
-			supervisor.GaveUpError{Name: "web", Restarts: 2},
-			"web gave up after 2 restarts since it was last stable: it returned without an error",
+			supervisor.GaveUpError{Name: "web", Restarts: 2, Within: time.Second},
+			"web gave up after 2 restarts within 1s: it returned without an error",
 		},
 	}
 	for _, tt := range tests {

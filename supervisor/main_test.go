@@ -84,6 +84,14 @@ func (s *script) ServeReady(ctx context.Context, ready func()) error {
 	}
 }
 
+// troubleOf is the trouble of st, or none.
+func troubleOf(st supervisor.Status) supervisor.Trouble {
+	if st.Trouble == nil {
+		return supervisor.Trouble{}
+	}
+	return *st.Trouble
+}
+
 // A running is a service that a test serves.
 type running struct {
 	cancel context.CancelFunc

@@ -1,21 +1,31 @@
 package supervisor
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
 )
 
 // A member is a child of a supervisor. All of it is guarded by the supervisor's
-// mu, except for the fields of spec other than Backoff, which never change.
+// mu, except for what never changes: sup, name, service and the flags at the end.
+// A supervisor may have very many, so the fields are as small as they can be.
 type member struct {
-	sup  *Supervisor
-	spec Spec
-	pos  int // in sup.members
+	sup     *Supervisor
+	name    string
+	service Service
+	policy  atomic.Pointer[policy]
 
-	state State
-	since time.Time
-	run   *run // the current one, abandoned or not; nil if none
+	run        *run          // the current one, abandoned or not; nil if none
+	since      time.Time     // of state
+	readyAt    time.Duration // since the supervisor was made, if isReady
+	generation uint64
+	restarts   int
+	trouble    *trouble // nil if it never ended by itself
+	waiting    *waiting // nil if nobody does
+	pos        int32    // in sup.members
+	state      State
+	isReady    bool // or was, before it was told to stop
 
 	// What is to become of it. Both halt and gated are steps of an ordered
 	// stop or start: see order.go.
@@ -27,26 +37,21 @@ type member struct {
 	final bool  // it asked never to be started again
 	keep  bool  // the next Serve starts it
 
-	readies bool // the service is a ReadyService
-	nested  bool // the service has a status of its own
-
-	generation uint64
-	restarts   int
-	readyAt    time.Time // zero if it is not ready
-	trouble    *trouble  // nil if it never ended by itself
-	waiting    *waiting  // nil if nobody does
+	restart        Restart
+	significant    bool // see Spec for these three
+	background     bool
+	allowAbandoned bool
+	readies        bool // the service is a ReadyService
+	nested         bool // the service has a status of its own
 }
 
 // A trouble is what is known of runs that ended by themselves. It is apart
 // because most members have none.
 type trouble struct {
-	lastErr     error
-	lastExit    time.Time
-	consecutive int
-	recent      []error         // the failures in a row, the latest five, oldest first
-	own, host   backoff.BackOff // nil: at the first step
-	nextTry     time.Time       // zero if it is not in StateBackoff
-	timer       *time.Timer     // to nextTry
+	Trouble
+	recent    []error         // the failures in a row, the latest five, oldest first
+	own, host backoff.BackOff // nil: at the first step
+	timer     *time.Timer     // to NextTry
 }
 
 // Those who wait for a member. Each channel has room for its one error.
@@ -56,7 +61,12 @@ type waiting struct {
 }
 
 func newMember(s *Supervisor, spec Spec, now time.Time) *member {
-	m := &member{sup: s, spec: spec, since: now}
+	m := &member{
+		sup: s, name: spec.Name, service: spec.Service, since: now,
+		restart: spec.Restart, significant: spec.Significant, background: spec.Background, allowAbandoned: spec.AllowAbandoned,
+	}
+	s.latest = spec.policy(s.latest)
+	m.policy.Store(s.latest)
 	_, m.readies = spec.Service.(ReadyService)
 	switch spec.Service.(type) {
 	case statuser, *Restarter:
@@ -67,7 +77,7 @@ func newMember(s *Supervisor, spec Spec, now time.Time) *member {
 
 // A trial is a start whose failure is answered to somebody, instead of being
 // followed by a restart.
-type trial uint8
+type trial int8
 
 const (
 	noTrial     trial = iota
@@ -80,14 +90,14 @@ const (
 
 // fleeting reports whether m is gone for good when it has ended.
 func (m *member) fleeting() bool {
-	return m.sup.pool || m.spec.Restart == Temporary && !m.keep
+	return m.sup.pool || m.restart == Temporary && !m.keep
 }
 
 // renew makes m ready for the start of a new Serve.
 func (m *member) renew(now time.Time) {
 	m.want, m.gated, m.again = true, true, false
 	m.trial = serveTrial
-	if m.spec.Background {
+	if m.background {
 		m.trial = noTrial
 	}
 	m.clear()
@@ -99,7 +109,7 @@ func (m *member) renew(now time.Time) {
 // clear forgets the failures in a row.
 func (m *member) clear() {
 	if t := m.trouble; t != nil {
-		t.consecutive, t.recent, t.own, t.host = 0, nil, nil, nil
+		t.Consecutive, t.recent, t.own, t.host = 0, nil, nil, nil
 	}
 }
 
@@ -123,7 +133,7 @@ func (m *member) forget() {
 // start opens a run.
 func (m *member) start(now time.Time) {
 	s := m.sup
-	r := &run{m: m}
+	r := &run{m: m, ctx: runContext{serving: s.serving, done: make(chan struct{})}}
 	m.run = r
 	s.running++
 	m.generation++
@@ -138,7 +148,7 @@ func (m *member) start(now time.Time) {
 	m.tell(kind, now, nil)
 	if !m.readies {
 		m.becomeReady(now)
-	} else if m.spec.Background {
+	} else if m.background {
 		m.gated = false
 		m.answerReady(nil)
 	}
@@ -146,7 +156,7 @@ func (m *member) start(now time.Time) {
 }
 
 func (m *member) becomeReady(now time.Time) {
-	m.readyAt = now
+	m.isReady, m.readyAt = true, now.Sub(m.sup.made)
 	m.gated, m.trial = false, noTrial
 	m.enter(StateReady, now)
 	m.tell(EventReady, now, nil)
@@ -160,7 +170,7 @@ func (m *member) stop(now time.Time) {
 	s.cancels = append(s.cancels, r)
 	m.enter(StateStopping, now)
 	m.tell(EventStopping, now, nil)
-	if d := m.spec.stopTime(); d != Infinite {
+	if d := m.policy.Load().stopTime(); d != Infinite {
 		r.deadline = time.AfterFunc(d, r.overdue)
 	}
 }
@@ -168,8 +178,8 @@ func (m *member) stop(now time.Time) {
 // stable reports whether the run was ready for long enough to forgive the
 // failures before it.
 func (m *member) stable(now time.Time) bool {
-	after := m.spec.Backoff.ResetAfter
-	return after > 0 && !m.readyAt.IsZero() && now.Sub(m.readyAt) >= after
+	after := m.policy.Load().backoff.ResetAfter
+	return after > 0 && m.isReady && now.Sub(m.sup.made)-m.readyAt >= after
 }
 
 // close ends the run, which is not abandoned.
@@ -177,7 +187,7 @@ func (m *member) close(now time.Time) {
 	if m.stable(now) {
 		m.clear()
 	}
-	m.run, m.readyAt = nil, time.Time{}
+	m.run, m.isReady = nil, false
 	m.unhalt()
 }
 
@@ -186,12 +196,12 @@ func (m *member) left(exit error, now time.Time) {
 	if m.trouble == nil {
 		m.trouble = new(trouble)
 	}
-	m.trouble.lastErr, m.trouble.lastExit = exit, now
+	m.trouble.LastError, m.trouble.LastExit = exit, now
 }
 
 // fail notes that this was a failure.
 func (t *trouble) fail(exit error) {
-	t.consecutive++
+	t.Consecutive++
 	if len(t.recent) == keptErrors {
 		t.recent = append(t.recent[:0], t.recent[1:]...)
 	}
@@ -241,19 +251,19 @@ func (m *member) tellDelay(kind EventKind, now time.Time, err error, delay time.
 func (m *member) queue(kind EventKind, now time.Time, err error, delay time.Duration) {
 	m.sup.events = append(m.sup.events, Event{
 		Kind: kind, Time: now, Err: err, Delay: delay,
-		Name: m.spec.Name, State: m.state, Generation: m.generation,
+		Name: m.name, State: m.state, Generation: m.generation,
 	})
 }
 
 // inner is the hub of a child that has events of its own, or nil.
 func (m *member) inner() *hub {
-	switch svc := m.spec.Service.(type) {
+	switch svc := m.service.(type) {
 	case *Supervisor:
 		return &svc.hub
 	case *Pool:
 		return &svc.sup.hub
 	case *Restarter:
-		return &svc.hub
+		return &svc.sup.hub
 	case *Tree:
 		return &svc.hub
 	default:
@@ -263,13 +273,13 @@ func (m *member) inner() *hub {
 
 func (m *member) attach() {
 	if h := m.inner(); h != nil {
-		h.attach(upward{&m.sup.hub, m.spec.Name})
+		h.attach(upward{&m.sup.hub, m.name})
 	}
 }
 
 func (m *member) detach() {
 	if h := m.inner(); h != nil {
-		h.detach(upward{&m.sup.hub, m.spec.Name})
+		h.detach(upward{&m.sup.hub, m.name})
 	}
 }
 

@@ -266,7 +266,7 @@ func observe(t *testing.T, p plan) history {
 	err := run.wait()
 	st := r.Status()
 	checkEvents(t, events, st)
-	return history{s.starts, st.State, st.Restarts, st.Consecutive, st.LastError, err}
+	return history{s.starts, st.State, st.Restarts, troubleOf(st).Consecutive, troubleOf(st).LastError, err}
 }
 
 // follows is which event may come after which.

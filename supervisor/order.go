@@ -18,14 +18,13 @@ func (s *Supervisor) advance(now time.Time) {
 	s.advanceStops(now)
 	switch s.phase {
 	case phaseStopping:
-		if s.running == 0 && !s.quiet {
-			s.quiet = true
-			close(s.stopped)
+		if s.running == 0 {
+			s.end(now)
 		}
 	case phaseStarting, phaseUp:
 		if s.advanceStarts(now) && s.phase == phaseStarting {
 			s.enter(phaseUp, now)
-			close(s.up)
+			close(s.serving.up)
 		}
 	}
 }
@@ -55,7 +54,7 @@ func (s *Supervisor) advanceStarts(now time.Time) bool {
 		if !m.gated {
 			continue
 		}
-		if m.state == StateAbandoned && m.spec.AllowAbandoned {
+		if m.state == StateAbandoned && m.allowAbandoned {
 			m.run = nil // it goes on by itself, among the loose ones
 		}
 		if m.run != nil || m.state == StateBackoff {
@@ -75,8 +74,8 @@ func (s *Supervisor) shutdown(cause error, now time.Time) {
 		return
 	}
 	s.enter(phaseStopping, now)
-	s.cause = cause
-	close(s.ending)
+	s.serving.cause = cause
+	close(s.serving.ending)
 	for _, m := range s.members {
 		m.want, m.gated = false, false
 		m.answerReady(ErrNotServed)
@@ -101,7 +100,7 @@ func (s *Supervisor) halt(m *member) {
 // gate makes m start when it is its turn.
 func (s *Supervisor) gate(m *member) {
 	m.want, m.gated = true, true
-	s.gateLow = min(s.gateLow, m.pos)
+	s.gateLow = min(s.gateLow, int(m.pos))
 }
 
 // endedAsked goes on after a run that ended as it was told to.
@@ -132,7 +131,7 @@ func (s *Supervisor) returned(r *run, exit error, now time.Time) {
 	delete(s.loose, r)
 	m := r.m
 	if m.run == r {
-		m.run, m.readyAt = nil, time.Time{}
+		m.run, m.isReady = nil, false
 		if m.want {
 			m.enter(StateWaiting, now)
 		} else {

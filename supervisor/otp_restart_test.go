@@ -96,8 +96,8 @@ func TestOTPRestart(t *testing.T) {
 				s.ends(tt.fails, returns(errBoom))
 				if delayed {
 					for _, c := range sup.Status().Children {
-						if c.Name == tt.fails && (c.State != supervisor.StateBackoff || c.NextTry != time.Now().Add(time.Second)) {
-							t.Errorf("%s is %v until %v, want backoff for 1 s", c.Name, c.State, c.NextTry)
+						if c.Name == tt.fails && (c.State != supervisor.StateBackoff || troubleOf(c.Status).NextTry != time.Now().Add(time.Second)) {
+							t.Errorf("%s is %v until %v, want backoff for 1 s", c.Name, c.State, troubleOf(c.Status).NextTry)
 						}
 					}
 					sleep(time.Second)

@@ -329,7 +329,7 @@ func TestOTPTermination(t *testing.T) {
 		synctest.Wait()
 		s.ends("a", explode)
 		s.saw("+a a! -a +a a!")
-		err := as[*supervisor.IntensityError](t, "LastError", sup.Status().Children[0].LastError)
+		err := as[*supervisor.IntensityError](t, "LastError", troubleOf(sup.Status().Children[0].Status).LastError)
 		as[*supervisor.PanicError](t, "LastError", err)
 		run.stop(t)
 	}

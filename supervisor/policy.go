@@ -11,7 +11,7 @@ import (
 
 // Restart says after which kind of end a service is started again. The words
 // and their meaning are those of OTP's supervisor(3).
-type Restart int
+type Restart int8
 
 const (
 	Permanent Restart = iota // always

@@ -64,7 +64,7 @@ func TestRestarterPolicies(t *testing.T) {
 				if !errors.Is(err, supervisor.ErrDoNotRestart) && !errors.Is(err, supervisor.ErrTerminateTree) {
 					t.Errorf("Serve = %v, want an error that ends it for suture too", err)
 				}
-				if last := r.Status().LastError; last != nil && !errors.Is(err, last) {
+				if last := troubleOf(r.Status()).LastError; last != nil && !errors.Is(err, last) {
 					t.Errorf("Serve = %v, want it to wrap %v", err, last)
 				}
 			})
@@ -86,7 +86,7 @@ func TestRestarterHostTrouble(t *testing.T) {
 		r := supervisor.NewRestarter(s, supervisor.Options{Intensity: supervisor.Intensity{MaxRestarts: 2, Within: time.Hour}})
 		run := serve(t, r)
 		sleep(31 * time.Second)
-		if got := r.Status(); got.Consecutive != 1 || got.Restarts != 5 {
+		if got := r.Status(); troubleOf(got).Consecutive != 1 || got.Restarts != 5 {
 			t.Errorf("status = %+v, want 1 failure after 5 restarts", got)
 		}
 		sleep(time.Hour)

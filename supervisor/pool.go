@@ -53,7 +53,7 @@ func NewPool(o PoolOptions) (*Pool, error) {
 type PoolChild struct{ m *member }
 
 // String gives the name, which is that of the pool and a number.
-func (c *PoolChild) String() string { return c.m.spec.Name }
+func (c *PoolChild) String() string { return c.m.name }
 
 // String returns the name.
 func (p *Pool) String() string { return p.sup.String() }
@@ -87,7 +87,7 @@ func (p *Pool) Start(ctx context.Context, svc Service) (*PoolChild, error) {
 	case *StartError:
 		return nil, err
 	}
-	return &PoolChild{m}, fmt.Errorf("start %s in %s: %w", m.spec.Name, p, err)
+	return &PoolChild{m}, fmt.Errorf("start %s in %s: %w", m.name, p, err)
 }
 
 // spawn adds and starts a member of a pool, or returns nil.
@@ -117,7 +117,7 @@ func (p *Pool) Stop(ctx context.Context, c *PoolChild) error {
 	}
 	p.sup.mu.Lock()
 	var ended <-chan error
-	here := p.sup.byName[c.m.spec.Name] == c.m
+	here := p.sup.byName[c.m.name] == c.m
 	left := c.m.run != nil && !here
 	if here {
 		ended = c.m.terminate(time.Now())

@@ -27,11 +27,11 @@ type SupervisorStatus struct {
 // that runs it is what that knows about its service.
 type ChildStatus struct {
 	Status
-	Restart     Restart
-	Significant bool
 	// Inside is the status of a child that is a supervisor itself, nil of any
 	// other.
-	Inside *SupervisorStatus
+	Inside      *SupervisorStatus
+	Restart     Restart
+	Significant bool
 }
 
 // Status is what the supervisor knows now, with those inside it. It never waits
@@ -57,7 +57,7 @@ func (s *Supervisor) Status() SupervisorStatus {
 	}
 	services := make([]Service, len(inside))
 	for n, i := range inside {
-		services[n] = s.members[i].spec.Service
+		services[n] = s.members[i].service
 	}
 	s.mu.Unlock()
 	for n, i := range inside { // not under mu, which is ours alone
@@ -102,15 +102,16 @@ func (p phase) state() State {
 
 // report is called with mu held.
 func (m *member) report(c *ChildStatus, now time.Time) {
-	c.Name, c.State, c.Since = m.spec.Name, m.state, m.since
+	c.Name, c.State, c.Since = m.name, m.state, m.since
 	c.Generation, c.Restarts = m.generation, m.restarts
-	if t := m.trouble; t != nil {
-		c.LastError, c.LastExit, c.NextTry = t.lastErr, t.lastExit, t.nextTry
-		if c.Consecutive = t.consecutive; c.Consecutive > 0 && m.stable(now) {
-			c.Consecutive = 0
+	c.Restart, c.Significant = m.restart, m.significant
+	if m.trouble != nil {
+		t := m.trouble.Trouble
+		if m.stable(now) {
+			t.Consecutive = 0
 		}
+		c.Trouble = &t
 	}
-	c.Restart, c.Significant = m.spec.Restart, m.spec.Significant
 }
 
 // Abandoned names the children whose goroutines should have ended and still run,
@@ -120,12 +121,12 @@ func (s *Supervisor) Abandoned() []string {
 	s.mu.Lock()
 	var names []string
 	for r := range s.loose {
-		names = append(names, r.m.spec.Name)
+		names = append(names, r.m.name)
 	}
 	inside := make(map[string]statuser)
 	for _, m := range s.members {
-		if svc, ok := m.spec.Service.(statuser); ok {
-			inside[m.spec.Name] = svc
+		if svc, ok := m.service.(statuser); ok {
+			inside[m.name] = svc
 		}
 	}
 	s.mu.Unlock()
@@ -182,11 +183,15 @@ func (c *ChildStatus) line(b *strings.Builder, now time.Time) {
 	}
 	fmt.Fprintf(b, " %s", c.State)
 	count(b, c.Restarts, "restart", "restarts")
-	if !c.NextTry.IsZero() {
-		fmt.Fprintf(b, ", next try in %s", max(c.NextTry.Sub(now), 0).Round(time.Millisecond))
+	t := c.Trouble
+	if t == nil {
+		return
 	}
-	if c.LastError != nil && c.State != StateReady {
-		text, _, _ := strings.Cut(c.LastError.Error(), "\n")
+	if !t.NextTry.IsZero() {
+		fmt.Fprintf(b, ", next try in %s", max(t.NextTry.Sub(now), 0).Round(time.Millisecond))
+	}
+	if t.LastError != nil && c.State != StateReady {
+		text, _, _ := strings.Cut(t.LastError.Error(), "\n")
 		fmt.Fprintf(b, ": %s", text)
 	}
 }

@@ -3,10 +3,7 @@ package supervisor
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
-
-	"github.com/cenkalti/backoff/v4"
 )
 
 // Options are the policy of a [Restarter]. The zero value restarts for ever,
@@ -23,37 +20,19 @@ type Options struct {
 	// Intensity says when to give up.
 	Intensity Intensity
 	// Normal reports whether a Transient service that returned err, which may
-	// be nil, has ended normally. It is not asked about a panic,
-	// [ErrDoNotRestart] and [ErrTerminateTree]. Nil: only a nil error is normal.
+	// be nil, has ended normally. It is called in the service's goroutine, and
+	// not asked about a panic, [ErrDoNotRestart] and [ErrTerminateTree]. If it
+	// panics, the service has failed. Nil: only a nil error is normal.
 	Normal func(err error) bool
-	// NewBackoff takes the place of the delays that Backoff describes, while
-	// Backoff.ResetAfter still counts. Each call returns a sequence of its own:
-	// it is called a few times in each Serve. The Restarter never waits longer
-	// or shorter than the sequence says, and gives up when it says
-	// backoff.Stop, or anything else below 0.
-	NewBackoff func() backoff.BackOff
 }
 
 // A Restarter keeps one [Service] running: it is a Service too, which starts
-// the one inside again, by its policy, after a delay that grows. Make it with
+// the one inside again, by its policy, after a delay that grows. It is what a
+// [Supervisor] is to many children, for one, whose end is its own. Make it with
 // [NewRestarter]. Its methods may be called from any goroutine.
 type Restarter struct {
-	svc   Service
-	ready ReadyService // svc, if it is one
-	opts  Options
-	hub   hub
-	wake  chan struct{} // holds one token when NextTry has moved
-
-	// mu guards what follows. Events are delivered under it, so that they come
-	// in the order of the changes; no code of others is called under it.
-	mu      sync.Mutex
-	status  Status
-	served  bool      // a Serve is going on
-	readyAt time.Time // since when it is ready; zero if it is not
-	backoff Backoff   // with defaults
-	limit   Intensity // with defaults
-	version int       // of backoff
-	event   Event     // the one that is being delivered
+	sup   *Supervisor
+	child *member // the only one of sup
 }
 
 // NewRestarter makes a Restarter of svc, which must not be nil, and must not be
@@ -62,18 +41,16 @@ func NewRestarter(svc Service, o Options) *Restarter {
 	if svc == nil {
 		panic("supervisor: NewRestarter of a nil Service")
 	}
-	if o.Name == "" {
-		o.Name = nameOf(svc)
-	}
-	r := &Restarter{
-		svc:     svc,
-		opts:    o,
-		wake:    make(chan struct{}, 1),
-		status:  Status{Name: o.Name, Since: time.Now()},
-		backoff: o.Backoff.withDefaults(),
-		limit:   o.Intensity.withDefaults(),
-	}
-	r.ready, _ = svc.(ReadyService)
+	spec := Spec{
+		Name: o.Name, Service: svc, Restart: o.Restart, Backoff: o.Backoff, Normal: o.Normal,
+		Shutdown:   Infinite,
+		Background: true, // its first start is a start like any other
+	}.withDefaults()
+	sup := newSupervisor(SupervisorOptions{Name: spec.Name, Intensity: o.Intensity})
+	sup.solo = true
+	r := &Restarter{sup: sup, child: newMember(sup, spec, sup.made)}
+	sup.insert(r.child, true)
+	r.child.attach()
 	return r
 }
 
@@ -88,67 +65,42 @@ func nameOf(svc Service) string {
 }
 
 // String returns the name.
-func (r *Restarter) String() string { return r.opts.Name }
+func (r *Restarter) String() string { return r.sup.String() }
 
 // Status is what the Restarter knows now. It never waits for the service.
 func (r *Restarter) Status() Status {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	st := r.status
-	if st.Consecutive > 0 && r.stable(time.Now()) {
-		st.Consecutive = 0
-	}
-	return st
+	var c ChildStatus
+	r.sup.mu.Lock()
+	defer r.sup.mu.Unlock()
+	r.child.report(&c, time.Now())
+	return c.Status
 }
 
 // Subscribe returns a queue of at most n events, at least one, which takes all
-// events from now on until it is closed.
-func (r *Restarter) Subscribe(n int) *Subscription { return r.hub.subscribe(n) }
+// events from now on until it is closed: those of the service, and, if that is a
+// supervisor, those of its children.
+func (r *Restarter) Subscribe(n int) *Subscription { return r.sup.Subscribe(n) }
 
 // SetBackoff puts b in force. If it differs from the one before, the next delay
 // is its InitialDelay; a pending one goes on, but no longer than b's MaxDelay.
-// With Options.NewBackoff only b's ResetAfter counts.
 func (r *Restarter) SetBackoff(b Backoff) {
-	b = b.withDefaults()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if b == r.backoff {
-		return
-	}
-	r.backoff = b
-	if r.opts.NewBackoff == nil {
-		r.version++
-		r.cut(r.status.Since.Add(b.longest()))
-	}
+	r.sup.mu.Lock()
+	defer r.sup.unlock()
+	r.child.setBackoff(b.withDefaults(), time.Now())
 }
 
 // SetIntensity puts i in force, from the next failure on. Failures count that
 // came under a limit, not those that came while there was none.
-func (r *Restarter) SetIntensity(i Intensity) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.limit = i.withDefaults()
-}
+func (r *Restarter) SetIntensity(i Intensity) { r.sup.SetIntensity(i) }
 
 // RestartNow ends a pending delay: the service is started at once. In any other
 // state it does nothing. The delay after the next failure is as long as it
 // would have been.
 func (r *Restarter) RestartNow() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.cut(time.Now())
-}
-
-// cut makes a pending delay end at the given time, if that is sooner. NextTry is
-// zero while none is pending.
-func (r *Restarter) cut(at time.Time) {
-	if !at.Before(r.status.NextTry) {
-		return
-	}
-	r.status.NextTry = at
-	select {
-	case r.wake <- struct{}{}:
-	default: // a token is there already
+	r.sup.mu.Lock()
+	defer r.sup.unlock()
+	if r.child.state == StateBackoff {
+		r.child.due(time.Now())
 	}
 }
 
@@ -165,29 +117,5 @@ func (r *Restarter) cut(at time.Time) {
 //   - [ErrAlreadyServed] if another Serve is going on.
 //
 // It may be called again after it has returned, and then starts the service at
-// once, with all counts of failures in a row at 0. A panic in a function of
-// [Options] makes it give up.
-func (r *Restarter) Serve(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if !r.begin() {
-		return fmt.Errorf("serve %s: %w: %w", r, ErrAlreadyServed, ErrDoNotRestart)
-	}
-	l := loop{Restarter: r, exits: make(chan error, 1)}
-	for first := true; ctx.Err() == nil; first = false {
-		exit, asked := l.runOnce(ctx, first)
-		if asked {
-			break
-		}
-		now := time.Now()
-		v := l.decide(exit, now)
-		r.exited(exit, v, now)
-		if v.state != StateBackoff {
-			return v.err
-		}
-		l.wait(ctx)
-	}
-	r.stopped()
-	return ctx.Err()
-}
+// once, with all counts of failures in a row at 0.
+func (r *Restarter) Serve(ctx context.Context) error { return r.sup.Serve(ctx) }

@@ -8,7 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	"github.com/google/go-cmp/cmp"
 	"github.com/poppobuilder/poppobuilder/supervisor"
 )
@@ -172,44 +171,6 @@ func TestRestarterDefaultDelaysAndIntensity(t *testing.T) {
 	})
 }
 
-func TestRestarterOwnBackoff(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		name       string
-		newBackoff func() backoff.BackOff
-		want       []time.Duration
-		givesUp    bool
-	}{
-		{"constant", func() backoff.BackOff { return backoff.NewConstantBackOff(90 * time.Second) }, seconds(0, 90, 180, 270), false},
-		{"stop", func() backoff.BackOff { return backoff.WithMaxRetries(backoff.NewConstantBackOff(time.Second), 2) }, seconds(0, 1, 2), true},
-		// A literal has no Clock: the library panics.
-		{"panics", func() backoff.BackOff { return &backoff.ExponentialBackOff{} }, seconds(0), true},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
-				s := newScript(t, repeat(3, fails(errBoom))...)
-				r := supervisor.NewRestarter(s, supervisor.Options{NewBackoff: tt.newBackoff})
-				run := serve(t, r)
-				synctest.Wait()
-				r.SetBackoff(supervisor.Backoff{InitialDelay: -1}) // must not matter
-				sleep(time.Hour)
-				if tt.givesUp {
-					var gaveUp *supervisor.GaveUpError
-					if err := run.wait(); !errors.As(err, &gaveUp) || gaveUp.Restarts != len(tt.want)-1 {
-						t.Errorf("Serve = %v, want to give up after %d restarts", err, len(tt.want)-1)
-					}
-				} else {
-					run.stop(t)
-				}
-				if diff := cmp.Diff(tt.want, s.starts); diff != "" {
-					t.Errorf("starts differ (-want +got):\n%s", diff)
-				}
-			})
-		})
-	}
-}
-
 // The library's delays turn into -1 after 15 minutes, unless told otherwise.
 func TestRestarterNeverStopsTrying(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -223,21 +184,20 @@ func TestRestarterNeverStopsTrying(t *testing.T) {
 	})
 }
 
+// A policy that panics cannot say that the service has ended well.
 func TestRestarterPanicInPolicy(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := supervisor.NewRestarter(newScript(t, fails(errBoom)), supervisor.Options{
 			Restart: supervisor.Transient,
 			Normal:  func(error) bool { panic("oh") },
 		})
-		err := r.Serve(t.Context())
-		var gaveUp *supervisor.GaveUpError
+		run := serve(t, r)
+		synctest.Wait()
 		var p *supervisor.PanicError
-		if !errors.As(err, &gaveUp) || !errors.As(err, &p) || p.Value != "oh" {
-			t.Errorf("Serve = %v, want to give up because of the panic", err)
+		if st := r.Status(); st.State != supervisor.StateBackoff || !errors.As(troubleOf(st).LastError, &p) || p.Value != "oh" {
+			t.Errorf("status = %+v, %v; want backoff because of the panic", st, troubleOf(st))
 		}
-		if got := r.Status().State; got != supervisor.StateGaveUp {
-			t.Errorf("state = %v, want gave-up", got)
-		}
+		run.stop(t)
 	})
 }
 
@@ -260,7 +220,7 @@ func TestRestarterStopWinsAgainstRestart(t *testing.T) {
 		if len(s.starts) != n {
 			t.Errorf("started after it was stopped")
 		}
-		if got := r.Status(); got.State != supervisor.StateIdle || !got.NextTry.IsZero() {
+		if got := r.Status(); got.State != supervisor.StateIdle || !troubleOf(got).NextTry.IsZero() {
 			t.Errorf("status = %+v, want idle", got)
 		}
 	})
@@ -285,7 +245,7 @@ func TestRestarterWaitsForService(t *testing.T) {
 		if err := run.wait(); err != context.Canceled || time.Since(begin) != slow {
 			t.Errorf("Serve = %v after %v, want context.Canceled after %v", err, time.Since(begin), slow)
 		}
-		if got := r.Status(); got.LastError != nil || !got.LastExit.IsZero() {
+		if got := r.Status(); got.Trouble != nil {
 			t.Errorf("status = %+v: an end that was asked for is no failure", got)
 		}
 	})
@@ -319,7 +279,7 @@ func TestRestarterServedAgain(t *testing.T) {
 		run := serve(t, r)
 		synctest.Wait()
 		st := r.Status()
-		if st.State != supervisor.StateReady || st.Generation != 7 || st.Restarts != 4 || st.Consecutive != 0 {
+		if st.State != supervisor.StateReady || st.Generation != 7 || st.Restarts != 4 || troubleOf(st).Consecutive != 0 {
 			t.Errorf("status = %+v, want ready in generation 7 after 4 restarts, none in a row", st)
 		}
 		if err := r.Serve(t.Context()); !errors.Is(err, supervisor.ErrAlreadyServed) {
@@ -362,7 +322,7 @@ func TestRestarterEndsWhenToldTo(t *testing.T) {
 	if diff := cmp.Diff(want, collect(events)); diff != "" {
 		t.Errorf("events differ (-want +got):\n%s", diff)
 	}
-	if got := r.Status().LastError; got != nil {
-		t.Errorf("LastError = %v, want nil", got)
+	if got := r.Status().Trouble; got != nil {
+		t.Errorf("Trouble = %v, want nil", got)
 	}
 }

@@ -1,15 +1,11 @@
 package supervisor
 
-import (
-	"context"
-	"time"
-)
+import "time"
 
 // A run is one start of a member: one goroutine.
 type run struct {
 	m         *member
-	ctx       context.Context // nil once the goroutine has it
-	cancel    context.CancelFunc
+	ctx       runContext
 	told      bool        // to stop
 	abandoned bool        // it did not, in time
 	over      bool        // it has ended
@@ -22,7 +18,7 @@ func (r *run) serve() {
 	exit, verdict := errGoexit, failed
 	defer func() { r.end(exit, verdict) }() // after a Goexit too
 	exit = r.call()
-	verdict, exit = r.m.spec.judge(exit)
+	verdict, exit = r.m.judge(exit)
 }
 
 // call serves the child and returns how it ended.
@@ -32,12 +28,10 @@ func (r *run) call() (exit error) {
 			exit = newPanicError(p)
 		}
 	}()
-	ctx := r.ctx
-	r.ctx = nil
 	if r.m.readies {
-		return r.m.spec.Service.(ReadyService).ServeReady(ctx, r.becomeReady)
+		return r.m.service.(ReadyService).ServeReady(&r.ctx, r.becomeReady)
 	}
-	return r.m.spec.Service.Serve(ctx)
+	return r.m.service.Serve(&r.ctx)
 }
 
 // becomeReady is the ready function of a run. The child may call it from
@@ -56,9 +50,15 @@ func (r *run) becomeReady() {
 // end takes the news that the run has ended with exit, which means verdict.
 func (r *run) end(exit error, verdict ending) {
 	m, s := r.m, r.m.sup
+	stopped := r.ctx.serving.ctx.Err()
 	s.mu.Lock()
 	defer s.unlock()
 	now := time.Now()
+	if stopped != nil && s.serving == r.ctx.serving {
+		// Serve may not have noticed yet. It is no failure to end now.
+		s.shutdown(stopped, now)
+		s.advanceStops(now)
+	}
 	r.over = true
 	if r.deadline != nil {
 		r.deadline.Stop()

@@ -164,12 +164,29 @@ func (sp *Spec) check(auto AutoShutdown) error {
 	return errors.Join(errs...)
 }
 
+// A policy is the part of a Spec that children often have in common. It is
+// shared, and never changes.
+type policy struct {
+	backoff  Backoff
+	shutdown time.Duration
+	normal   func(error) bool
+}
+
+// policy returns the policy of sp, which has its defaults: last, if that is the
+// same.
+func (sp *Spec) policy(last *policy) *policy {
+	if last != nil && last.backoff == sp.Backoff && last.shutdown == sp.Shutdown && last.normal == nil && sp.Normal == nil {
+		return last
+	}
+	return &policy{backoff: sp.Backoff, shutdown: sp.Shutdown, normal: sp.Normal}
+}
+
 // stopTime is how long a stop may take; Infinite if there is no limit.
-func (sp *Spec) stopTime() time.Duration {
-	if sp.Shutdown == Brutal {
+func (p *policy) stopTime() time.Duration {
+	if p.shutdown == Brutal {
 		return brutalTime
 	}
-	return sp.Shutdown
+	return p.shutdown
 }
 
 // An ending is what the end of a run means, before the policy is asked.
@@ -184,22 +201,23 @@ const (
 )
 
 // judge says what exit means. It calls code of others.
-func (sp *Spec) judge(exit error) (e ending, err error) {
+func (m *member) judge(exit error) (e ending, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			e, err = failed, fmt.Errorf("judge the end of %s: %w", sp.Name, newPanicError(p))
+			e, err = failed, fmt.Errorf("judge the end of %s: %w", m.name, newPanicError(p))
 		}
 	}()
 	switch startCause(exit).(type) {
 	case *PanicError, *IntensityError: // whatever they wrap
 		return failed, exit
 	}
+	ok := m.policy.Load().normal
 	switch {
 	case errors.Is(exit, ErrTerminateTree):
 		return treeEnd, exit
 	case errors.Is(exit, ErrDoNotRestart):
 		return final, exit
-	case sp.Normal != nil && sp.Normal(exit), sp.Normal == nil && exit == nil:
+	case ok != nil && ok(exit), ok == nil && exit == nil:
 		return normal, exit
 	case isHost(exit):
 		return hosts, exit

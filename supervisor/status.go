@@ -24,7 +24,7 @@ import (
 // have to stop, or to be ready, before it. It is abandoned after stopping, if it
 // still runs when its time is over, and then idle or waiting when it has ended.
 // From ended, [Supervisor.Restart] or a sibling's failure can lead on.
-type State int
+type State int8
 
 const (
 	StateIdle      State = iota // not served: never was, or was stopped
@@ -77,15 +77,20 @@ type Status struct {
 	// Restarts is how many of these starts followed an end that nobody asked
 	// for. It never goes back.
 	Restarts int
+
+	// Trouble is what is known of the runs that ended unasked. Nil if none did.
+	Trouble *Trouble
+}
+
+// Trouble is what is known of the runs of a service that ended unasked.
+type Trouble struct {
+	// LastError is what the latest of them returned or panicked with
+	// (*PanicError). It stays while the next one runs. Nil if it returned nil.
+	LastError error
+	LastExit  time.Time // when that was
 	// Consecutive is how many ends that led, or would have led, to a restart
 	// came in a row: it is 0 again when the service was ready for
 	// Backoff.ResetAfter. The host's trouble is not counted.
 	Consecutive int
-
-	// LastError is what the latest run that ended unasked returned or panicked
-	// with (*PanicError). It stays while the next one runs. Nil if no run has
-	// ended so, or if it returned nil.
-	LastError error
-	LastExit  time.Time // when that was, zero if never
-	NextTry   time.Time // when the next start is due, in StateBackoff; zero otherwise
+	NextTry     time.Time // when the next start is due, in StateBackoff; zero otherwise
 }

@@ -7,12 +7,13 @@ import (
 	"sync"
 	"testing"
 
+	"cirello.io/oversight/v2"
 	"github.com/poppobuilder/poppobuilder/supervisor"
 	"github.com/thejerf/suture/v4"
 )
 
-// The benchmarks come in pairs, ours beside suture's, so that one run compares
-// them:
+// The benchmarks come in threes, ours beside suture's and oversight's, so that
+// one run compares them:
 //
 //	go test -run '^$' -bench 'Children|Idle|RestartChild|Status10000' ./supervisor
 
@@ -54,6 +55,24 @@ func makes() []many {
 			}
 			return sup
 		}},
+		{"oversight", func(b *testing.B, svc supervisor.Service) supervisor.Service {
+			o := overseer{oversight.New()}
+			for i := range manyChildren {
+				o.add(b, svc, fmt.Sprint(i))
+			}
+			return o
+		}},
+	}
+}
+
+// An overseer is an oversight tree as a service.
+type overseer struct{ *oversight.Tree }
+
+func (o overseer) Serve(ctx context.Context) error { return o.Start(ctx) }
+
+func (o overseer) add(b *testing.B, svc supervisor.Service, name string) {
+	if err := o.Add(svc.Serve, oversight.Permanent(), oversight.Natural(), name); err != nil {
+		b.Fatal(err)
 	}
 }
 
@@ -210,42 +229,48 @@ func BenchmarkRestartChild(b *testing.B) {
 		sup.Add(failing(b, done))
 		serve(b, sup, done)
 	})
+	b.Run("oversight", func(b *testing.B) {
+		done := make(chan struct{})
+		o := overseer{oversight.New(oversight.NeverHalt())}
+		o.add(b, failing(b, done), "a")
+		serve(b, o, done)
+	})
 }
 
+// What a supervisor tells of its children: ours all of [supervisor.ChildStatus],
+// suture the services, oversight names and states.
 func BenchmarkStatus10000(b *testing.B) {
-	b.ReportAllocs()
-	var up, down sync.WaitGroup
-	up.Add(manyChildren)
-	down.Add(manyChildren)
-	sup := makes()[0].make(b, waiting(&up, &down)).(*supervisor.Supervisor)
-	ctx, cancel := context.WithCancel(b.Context())
-	done := make(chan error, 1)
-	go func() { done <- sup.Serve(ctx) }()
-	up.Wait()
-	for b.Loop() {
-		if len(sup.Status().Children) != manyChildren {
-			b.Fatal("children are missing")
-		}
+	for _, m := range makes() {
+		b.Run(m.name, func(b *testing.B) {
+			b.ReportAllocs()
+			var up, down sync.WaitGroup
+			up.Add(manyChildren)
+			down.Add(manyChildren)
+			sup := m.make(b, waiting(&up, &down))
+			ctx, cancel := context.WithCancel(b.Context())
+			done := make(chan error, 1)
+			go func() { done <- sup.Serve(ctx) }()
+			up.Wait()
+			for b.Loop() {
+				if count(sup) != manyChildren {
+					b.Fatal("children are missing")
+				}
+			}
+			cancel()
+			<-done
+		})
 	}
-	cancel()
-	<-done
 }
 
-// suture's nearest to Status.
-func BenchmarkStatus10000Suture(b *testing.B) {
-	b.ReportAllocs()
-	var up, down sync.WaitGroup
-	up.Add(manyChildren)
-	down.Add(manyChildren)
-	sup := makes()[1].make(b, waiting(&up, &down)).(*suture.Supervisor)
-	ctx, cancel := context.WithCancel(b.Context())
-	done := sup.ServeBackground(ctx)
-	up.Wait()
-	for b.Loop() {
-		if len(sup.Services()) != manyChildren {
-			b.Fatal("services are missing")
-		}
+func count(sup supervisor.Service) int {
+	switch sup := sup.(type) {
+	case *supervisor.Supervisor:
+		return len(sup.Status().Children)
+	case *suture.Supervisor:
+		return len(sup.Services())
+	case overseer:
+		return len(sup.Children())
+	default:
+		return 0
 	}
-	cancel()
-	<-done
 }

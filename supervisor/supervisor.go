@@ -36,6 +36,8 @@ type Supervisor struct {
 	opts SupervisorOptions
 	hub  hub
 	pool bool // children have no order, and are gone when they have ended
+	made time.Time
+	solo bool // it is the inside of a Restarter: the end of its only child is its own
 
 	// mu guards what follows, and all of every member. There is no owner loop:
 	// whoever brings news (a run that ended, a timer, an administrator) takes
@@ -43,8 +45,8 @@ type Supervisor struct {
 	// nothing waits. Below it only locks of hubs are taken.
 	mu      sync.Mutex
 	limit   Intensity
+	latest  *policy   // of the member that was made last
 	members []*member // in the order of their start
-	kept    []*member // those that the next Serve starts
 	byName  map[string]*member
 	loose   map[*run]struct{} // abandoned runs
 	since   time.Time         // of phase
@@ -53,21 +55,25 @@ type Supervisor struct {
 	cancels []*run            // to be cancelled by unlock
 	starts  []*run            // to be started by unlock
 
-	// What follows belongs to one Serve.
 	phase    phase
-	base     context.Context // of all runs; not ended by Serve's context
-	cause    error           // why it ends
-	up       chan struct{}   // closed when all children are ready
-	ending   chan struct{}   // closed when phase turns to phaseStopping
-	stopped  chan struct{}   // closed when nothing runs any more
-	quiet    bool            // stopped is closed
-	failures window
-	restarts int // in this and all earlier Serves
-	running  int // runs that are not abandoned
-	halts    int // members whose halt is set
-	haltTop  int // no member after this one has halt set
-	backoffs int // members in StateBackoff
-	gateLow  int // no member before this one has gated set
+	serving  *serving // nil if there is none
+	failures window   // of this Serve
+	restarts int      // in this and all earlier Serves
+	running  int      // runs that are not abandoned
+	halts    int      // members whose halt is set
+	haltTop  int      // no member after this one has halt set
+	backoffs int      // members in StateBackoff
+	gateLow  int      // no member before this one has gated set
+}
+
+// A serving is one call of Serve.
+type serving struct {
+	ctx     context.Context // that it was called with
+	values  context.Context // ctx, but for its end
+	cause   error           // why it ends; guarded by Supervisor.mu until stopped is closed
+	up      chan struct{}   // closed when all children are ready
+	ending  chan struct{}   // closed when phase turns to phaseStopping
+	stopped chan struct{}   // closed when nothing runs any more
 }
 
 // A phase is where a Serve is.
@@ -126,13 +132,14 @@ func newSupervisor(o SupervisorOptions) *Supervisor {
 	}
 	n := len(o.Children)
 	o.Children = nil
+	now := time.Now()
 	return &Supervisor{
 		opts:    o,
+		made:    now,
 		limit:   o.Intensity.withDefaults(),
 		members: make([]*member, 0, n),
-		kept:    make([]*member, 0, n),
 		byName:  make(map[string]*member, n),
-		since:   time.Now(),
+		since:   now,
 	}
 }
 
@@ -167,24 +174,25 @@ func (s *Supervisor) ServeReady(ctx context.Context, ready func()) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if !s.begin(ctx) {
+	sv := s.begin(ctx)
+	if sv == nil {
 		return fmt.Errorf("serve %s: %w: %w", s, ErrAlreadyServed, ErrDoNotRestart)
 	}
 	select {
-	case <-s.up:
+	case <-sv.up:
 		if err := contain(ready); err != nil {
 			s.stop(fmt.Errorf("tell that %s is ready: %w", s, err))
 		}
-	case <-s.ending:
+	case <-sv.ending:
 	case <-ctx.Done():
 	}
 	select {
-	case <-s.ending:
+	case <-sv.ending:
 	case <-ctx.Done():
 		s.stop(ctx.Err())
 	}
-	<-s.stopped
-	return s.end()
+	<-sv.stopped
+	return sv.cause
 }
 
 // contain calls f and turns a panic into an error.
@@ -198,26 +206,25 @@ func contain(f func()) (err error) {
 	return nil
 }
 
-// begin opens a Serve, and reports whether it is the only one.
-func (s *Supervisor) begin(ctx context.Context) bool {
+// begin opens a Serve, or returns nil if there is one.
+func (s *Supervisor) begin(ctx context.Context) *serving {
 	s.mu.Lock()
 	defer s.unlock()
 	if s.phase != phaseIdle {
-		return false
+		return nil
 	}
 	now := time.Now()
-	// Of ctx only the values: children end one after the other, and not all
-	// when ctx does.
-	s.base = context.WithoutCancel(ctx)
-	s.up, s.ending, s.stopped = make(chan struct{}), make(chan struct{}), make(chan struct{})
-	s.cause, s.failures, s.quiet = nil, nil, false
-	s.gateLow = 0
+	sv := &serving{
+		ctx: ctx, values: context.WithoutCancel(ctx),
+		up: make(chan struct{}), ending: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	s.serving, s.failures, s.gateLow = sv, nil, 0
 	s.enter(phaseStarting, now)
 	for _, m := range s.members {
 		m.renew(now)
 	}
 	s.advance(now)
-	return true
+	return sv
 }
 
 // stop makes the Serve end with cause, unless it does already.
@@ -227,27 +234,6 @@ func (s *Supervisor) stop(cause error) {
 	now := time.Now()
 	s.shutdown(cause, now)
 	s.advance(now)
-}
-
-// end closes a Serve and returns what it returns.
-func (s *Supervisor) end() error {
-	s.mu.Lock()
-	defer s.unlock()
-	s.enter(phaseIdle, time.Now())
-	for _, m := range s.members {
-		if !m.keep || m.trial == addTrial {
-			m.detach()
-		}
-	}
-	s.kept = slices.DeleteFunc(s.kept, func(m *member) bool { return m.trial == addTrial })
-	s.members = slices.Clone(s.kept)
-	clear(s.byName)
-	for i, m := range s.members {
-		m.pos = i
-		s.byName[m.spec.Name] = m
-	}
-	s.base = nil
-	return s.cause
 }
 
 // unlock delivers the events of the step and releases mu. Only then it does what
@@ -261,12 +247,9 @@ func (s *Supervisor) unlock() {
 	cancels := append(few[0][:0], s.cancels...)
 	starts := append(few[1][:0], s.starts...)
 	s.events, s.cancels, s.starts = empty(s.events), empty(s.cancels), empty(s.starts)
-	for _, r := range starts {
-		r.ctx, r.cancel = context.WithCancel(s.base)
-	}
 	s.mu.Unlock()
 	for _, r := range cancels {
-		r.cancel()
+		r.ctx.cancel()
 	}
 	for _, r := range starts {
 		go r.serve()
@@ -286,14 +269,31 @@ func empty[T any](list []T) []T {
 
 func (s *Supervisor) enter(p phase, now time.Time) { s.phase, s.since = p, now }
 
+// end closes a Serve, in the step that ends its last run, so that whoever hears
+// of that can serve again at once. Only those members stay that the next Serve
+// starts.
+func (s *Supervisor) end(now time.Time) {
+	close(s.serving.stopped)
+	s.serving = nil
+	s.enter(phaseIdle, now)
+	s.members = slices.DeleteFunc(s.members, func(m *member) bool {
+		gone := !m.keep || m.trial == addTrial
+		if gone {
+			m.detach()
+			delete(s.byName, m.name)
+		}
+		return gone
+	})
+	for i, m := range s.members {
+		m.pos = int32(i)
+	}
+}
+
 // insert puts m behind the others.
 func (s *Supervisor) insert(m *member, keep bool) {
-	m.keep, m.pos = keep, len(s.members)
+	m.keep, m.pos = keep, int32(len(s.members))
 	s.members = append(s.members, m)
-	s.byName[m.spec.Name] = m
-	if keep {
-		s.kept = append(s.kept, m)
-	}
+	s.byName[m.name] = m
 }
 
 // drop takes m out. A run of it may still be going on, abandoned.
@@ -305,18 +305,19 @@ func (s *Supervisor) drop(m *member) {
 		s.members[last] = nil
 		s.members = s.members[:last]
 	} else {
-		s.members = slices.Delete(s.members, m.pos, m.pos+1)
-		for _, m := range s.members[m.pos:] {
+		pos := int(m.pos)
+		s.members = slices.Delete(s.members, pos, pos+1)
+		for _, m := range s.members[pos:] {
 			m.pos--
 		}
-		if m.pos < s.gateLow {
+		if pos < s.gateLow {
 			s.gateLow--
 		}
-		if m.pos <= s.haltTop {
+		if pos <= s.haltTop {
 			s.haltTop--
 		}
 	}
-	delete(s.byName, m.spec.Name)
+	delete(s.byName, m.name)
 	if !m.keep {
 		m.detach()
 	}

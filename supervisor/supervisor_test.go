@@ -200,7 +200,7 @@ func TestSupervisorContainsPanics(t *testing.T) {
 			sup := newSupervisor(t, supervisor.SupervisorOptions{Children: append(s.specs("a"), tt.spec)})
 			run := serve(t, sup)
 			in(t, sup, "a:ready child:backoff")
-			if got := sup.Status().Children[1].LastError; got == nil || got.Error() != tt.want {
+			if got := troubleOf(sup.Status().Children[1].Status).LastError; got == nil || got.Error() != tt.want {
 				t.Errorf("LastError = %v, want %q", got, tt.want)
 			}
 			run.stop(t)
@@ -300,15 +300,15 @@ func TestSupervisorStatus(t *testing.T) {
 			t.Errorf("status:\n%s\nwant:\n%s", got, want)
 		}
 		c := sup.Status().Children[1]
-		if c.NextTry.Sub(epoch) != 2*time.Second || c.LastExit.Sub(epoch) != time.Second || c.Consecutive != 1 {
+		if c.Trouble.NextTry.Sub(epoch) != 2*time.Second || c.Trouble.LastExit.Sub(epoch) != time.Second || c.Trouble.Consecutive != 1 {
 			t.Errorf("child = %+v", c)
 		}
 		sleep(2600*time.Millisecond - 1) // ready from the third second on
-		if got := sup.Status().Children[1].Consecutive; got != 1 {
+		if got := troubleOf(sup.Status().Children[1].Status).Consecutive; got != 1 {
 			t.Errorf("%d failures in a row, want 1", got)
 		}
 		sleep(time.Second + 1)
-		if got := sup.Status().Children[1].Consecutive; got != 0 {
+		if got := troubleOf(sup.Status().Children[1].Status).Consecutive; got != 0 {
 			t.Errorf("%d failures in a row after it was stable, want 0", got)
 		}
 		run.cancel()

@@ -37,7 +37,7 @@ func TestStringsAreDistinct(t *testing.T) {
 }
 
 func distinct[T interface {
-	~int
+	~int | ~int8
 	fmt.Stringer
 }](t *testing.T, typ string, first, last T) {
 	t.Helper()

@@ -32,12 +32,12 @@ type Tree struct {
 	// mu guards what follows. The hub's lock and a child's are never taken
 	// under it.
 	mu       sync.Mutex
-	children []*child // in the order of Add; removed ones too while they run
-	serving  *serving // nil if it is not being served
+	children []*child     // in the order of Add; removed ones too while they run
+	serving  *treeServing // nil if it is not being served
 }
 
-// serving is one Serve of a Tree.
-type serving struct {
+// A treeServing is one Serve of a Tree.
+type treeServing struct {
 	sup   *suture.Supervisor // of its own, as suture's can be served only once
 	stop  context.CancelFunc
 	cause error // what asked for the end of the tree, guarded by Tree.mu
@@ -74,7 +74,7 @@ func (t *Tree) Add(s Service) Token {
 	var inner *hub
 	switch s := s.(type) {
 	case *Restarter:
-		inner = &s.hub
+		inner = &s.sup.hub
 	case *Tree:
 		inner = &s.hub
 	default:
@@ -188,7 +188,7 @@ func (t *Tree) begin(ctx context.Context) (run func() error, err error) {
 		sup.Add(c) // only lists it, as sup is not being served yet
 	}
 	ctx, stop := context.WithCancel(ctx)
-	t.serving = &serving{sup: sup, stop: stop}
+	t.serving = &treeServing{sup: sup, stop: stop}
 	return func() error {
 		defer stop()
 		return t.end(sup.Serve(ctx))

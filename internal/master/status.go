@@ -97,7 +97,7 @@ func (s *slot) status(now time.Time, d *dispatch.Snapshot) api.Worker {
 		w.State = api.WorkerStopping
 	}
 	if r.State == supervisor.StateBackoff {
-		ms := max(r.NextTry.Sub(now).Milliseconds(), 0)
+		ms := max(r.Trouble.NextTry.Sub(now).Milliseconds(), 0)
 		w.NextRetryMs = &ms
 	}
 	if e := p.LastExit; e != nil {
