@@ -57,7 +57,7 @@ func (c *simCheck) event(e supervisor.Event, at time.Duration, loose bool) {
 		if k.state != supervisor.StateStarting || e.Generation != k.generation {
 			c.fault("%v: in %v, generation %d of %d", e, k.state, e.Generation, k.generation)
 		}
-		k.readyAt, k.settled = at, true
+		k.readyAt, k.haunted, k.settled = at, -1, true
 	case supervisor.EventStopping:
 		c.stopping(k, e, at)
 	case supervisor.EventAbandoned:
@@ -94,7 +94,7 @@ func (c *simCheck) closed(k *checkedKid, at time.Duration) {
 	if k.stable(at) && k.state != supervisor.StateBackoff {
 		k.own, k.host = 0, 0
 	}
-	k.live, k.settled, k.readyAt = false, true, -1
+	k.live, k.settled, k.readyAt, k.haunted = false, true, -1, -1
 	if k.inner != nil {
 		c.nothingLeft(k.inner)
 	}
@@ -102,7 +102,11 @@ func (c *simCheck) closed(k *checkedKid, at time.Duration) {
 
 func (k *checkedKid) stable(at time.Duration) bool {
 	after := normalized(k.spec.Backoff).ResetAfter
-	return k.readyAt >= 0 && after > 0 && at-k.readyAt >= after
+	since := k.readyAt
+	if since < 0 {
+		since = k.haunted
+	}
+	return since >= 0 && after > 0 && at-since >= after
 }
 
 func (k *checkedKid) stopTime() time.Duration {
@@ -165,6 +169,9 @@ func (c *simCheck) start(k *checkedKid, e supervisor.Event, at time.Duration) {
 	}
 	if k.generation = e.Generation; e.Kind == supervisor.EventRestarted {
 		k.restarts++
+	}
+	if k.state == supervisor.StateAbandoned {
+		k.haunted = k.readyAt
 	}
 	k.live, k.started, k.cut, k.readyAt = true, true, false, -1
 	if k.inner != nil {

@@ -54,6 +54,7 @@ type checkedKid struct {
 	generation uint64
 	restarts   int
 	readyAt    time.Duration // -1: it is not
+	haunted    time.Duration // readyAt of the abandoned run beside this one; as it is now, that counts until this one is ready
 	own, host  int           // failures in a row
 	nextTry    time.Duration
 	cut        bool // its delay was cut by Restart
@@ -109,7 +110,7 @@ func (c *simCheck) build(k *simKid, path string) *checkedSup {
 }
 
 func (s *checkedSup) kid(sp simSpec) *checkedKid {
-	k := &checkedKid{sup: s, spec: sp, readyAt: -1}
+	k := &checkedKid{sup: s, spec: sp, readyAt: -1, haunted: -1}
 	s.order = append(s.order, k)
 	return k
 }
@@ -133,7 +134,10 @@ func (c *simCheck) begin(s *checkedSup) {
 		s.order = nil
 	}
 	for _, k := range s.order {
-		k.started, k.settled, k.touched, k.own, k.host, k.cut, k.readyAt = false, false, false, 0, 0, false, -1
+		k.started, k.settled, k.touched, k.own, k.host, k.cut = false, false, false, 0, 0, false
+		if k.state != supervisor.StateAbandoned {
+			k.readyAt = -1
+		}
 		if k.state != supervisor.StateAbandoned {
 			k.state = supervisor.StateWaiting
 		}

@@ -59,11 +59,16 @@ func (w *simWitness) look(st supervisor.SupervisorStatus) {
 	w.looks = append(w.looks, seenLook{w.now(), st})
 }
 
-// String gives all events, a line for each.
+// String gives all events and operations, a line for each.
 func (w *simWitness) String() string {
 	var b strings.Builder
+	asks := w.asks
 	for _, e := range w.events {
-		fmt.Fprintf(&b, "%v %v (%v, generation %d)\n", e.Time.Sub(w.epoch), e, e.State, e.Generation)
+		at := e.Time.Sub(w.epoch)
+		for ; len(asks) > 0 && asks[0].at <= at; asks = asks[1:] {
+			fmt.Fprintf(&b, "%v %s %s/%s\n", asks[0].at, asks[0].op.What, asks[0].op.Sup, asks[0].op.Name)
+		}
+		fmt.Fprintf(&b, "%v %v (%v, generation %d)\n", at, e, e.State, e.Generation)
 	}
 	return b.String()
 }
