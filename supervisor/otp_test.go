@@ -47,7 +47,7 @@ import (
 //	temporary_normal, _shutdown, _abnormal       TestOTPTermination/temporary
 //	faulty_application_shutdown                  TestOTPFaultyApplication
 //	temporary_bystander                          TestOTPTemporaryBystander
-//	multiple_restarts                            TestOTPMultipleRestarts
+//	multiple_restarts                            TestOTPMultipleRestarts, TestOTPIntensityPeriod
 //	one_for_one, one_for_all, rest_for_one       TestOTPRestart
 //	  their restart frequency                    TestOTPEscalation
 //	one_for_one_escalation                       TestOTPEscalationByFailedStarts/one_for_one

@@ -168,7 +168,7 @@ func (c *simCheck) ask(a seenAsk) {
 	case a.op.What == "restart" && !k.cut:
 		k.cut, k.cutAt = true, a.at
 	case a.op.What == "terminate" && over: // it only waited for its turn, which has no event
-		k.state = supervisor.StateIdle
+		k.state, k.cut = supervisor.StateIdle, false
 	}
 }
 
