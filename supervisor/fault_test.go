@@ -2,7 +2,9 @@ package supervisor_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -42,6 +44,69 @@ func TestFreeOfSuturesFaults(t *testing.T) {
 			s.ends("healthy", returns(errBoom))
 			in(t, sup, "broken:backoff healthy:ready")
 			run.stop(t)
+		},
+		"an instant failer waits, and panics keep its backoff": func(t *testing.T) {
+			s := newStage(t)
+			var broken []act
+			for i := range 8 {
+				broken = append(broken, act{ready: -1, end: []func() error{returns(errBoom), explode}[i%2]})
+			}
+			sup := newSupervisor(t, supervisor.SupervisorOptions{Children: []supervisor.Spec{{Service: s.actor("a", broken...), Background: true}}})
+			events := sup.Subscribe(99)
+			begin := time.Now()
+			run := serve(t, sup)
+			sleep(2 * time.Minute)
+			run.stop(t)
+			events.Close()
+			var starts []time.Duration
+			for e := range events.Events() {
+				if e.Kind == supervisor.EventStarting || e.Kind == supervisor.EventRestarted {
+					starts = append(starts, e.Time.Sub(begin))
+				}
+			}
+			if diff := cmp.Diff(seconds(0, 1, 3, 7, 15, 31, 61, 91, 121)[:8], starts[:8]); diff != "" {
+				t.Errorf("starts differ (-want +got):\n%s", diff)
+			}
+		},
+		"a stop during a delay takes no time": func(t *testing.T) {
+			s := newStage(t)
+			sup := newSupervisor(t, supervisor.SupervisorOptions{Children: []supervisor.Spec{
+				{Service: s.actor("a")}, {Service: s.actor("b")},
+			}})
+			run := serve(t, sup)
+			synctest.Wait()
+			s.ends("a", returns(errBoom))
+			s.ends("b", returns(errBoom))
+			in(t, sup, "a:backoff b:backoff")
+			begin := time.Now()
+			is(t, "Terminate", sup.Terminate(t.Context(), "a"))
+			run.stop(t) // with b in its delay
+			if got := time.Since(begin); got != 0 {
+				t.Errorf("they took %v, want no time", got)
+			}
+			in(t, sup, "a:idle b:idle")
+		},
+		"events and status can be written as JSON, whatever the limits": func(t *testing.T) {
+			s := newStage(t)
+			sup := newSupervisor(t, supervisor.SupervisorOptions{
+				Intensity: supervisor.Intensity{MaxRestarts: -1, Within: math.MaxInt64},
+				Children: []supervisor.Spec{{
+					Service: s.actor("a"), Shutdown: supervisor.Infinite,
+					Backoff: supervisor.Backoff{MaxDelay: math.MaxInt64, Multiplier: math.Inf(1), Jitter: math.NaN()},
+				}},
+			})
+			events := sup.Subscribe(99)
+			run := serve(t, sup)
+			synctest.Wait()
+			s.ends("a", explode)
+			as[*supervisor.IntensityError](t, "Serve", run.wait())
+			_, err := json.Marshal(sup.Status())
+			is(t, "Marshal of the status", err)
+			events.Close()
+			for e := range events.Events() {
+				_, err := json.Marshal(e)
+				is(t, "Marshal of "+e.String(), err)
+			}
 		},
 		"stopping what is gone does not hang": func(t *testing.T) {
 			s := newStage(t)

@@ -67,6 +67,30 @@ func TestOTPMultipleRestarts(t *testing.T) {
 	})
 }
 
+// A failure counts for exactly as long as the period.
+func TestOTPIntensityPeriod(t *testing.T) {
+	cases := map[string]func(*testing.T){}
+	for _, after := range []time.Duration{time.Minute, time.Minute + 1} {
+		cases[after.String()] = func(t *testing.T) {
+			s := newStage(t)
+			sup := newSupervisor(t, supervisor.SupervisorOptions{
+				Intensity: supervisor.Intensity{MaxRestarts: 1, Within: time.Minute}, Children: s.specs("a", "b"),
+			})
+			run := serve(t, sup)
+			synctest.Wait()
+			s.ends("a", returns(errBoom))
+			sleep(after)
+			s.ends("b", returns(errBoom))
+			if after > time.Minute {
+				run.stop(t)
+				return
+			}
+			as[*supervisor.IntensityError](t, "Serve", run.wait())
+		}
+	}
+	under(t, cases)
+}
+
 func TestOTPRestart(t *testing.T) {
 	cases := map[string]func(*testing.T){}
 	for _, tt := range []struct {

@@ -12,48 +12,83 @@ import (
 )
 
 // The behaviours of OTP's supervisor_SUITE, written anew. Left is the case of
-// that suite, right the test here. "Shutdown" is an error that Spec.Normal takes
-// for normal, as OTP takes the reason shutdown.
+// that suite (OTP 28), right the test here, or why it has no meaning in Go.
+// "Shutdown" is an error that Spec.Normal takes for normal, as OTP takes the
+// reason shutdown.
 //
 //	sup_start_normal                             TestOTPStart/normal
+//	sup_start_ignore_init                        - there is no init function that could say so
 //	sup_start_ignore_child                       TestOTPStart/ignore
 //	sup_start_ignore_temporary_child             TestOTPStart/ignore temporary
 //	sup_start_ignore_temporary_child_start_child TestOTPStart/ignore temporary, added
-//	sup_start_ignore_*_start_child_simple        TestOTPStart/ignore in a pool
-//	sup_start_error_return, sup_start_fail       TestOTPStart/fails, TestOTPStart/panics
-//	sup_start_child_returns_error                TestOTPStart/fails half-way
+//	  ..._start_child_simple (temporary)         TestOTPStart/ignore in a pool
+//	sup_start_ignore_permanent_child_..._simple  TestOTPStart/ignore in a pool
+//	sup_start_error_return, sup_start_fail       TestOTPStart/fails, /panics, /ends; - init as above
+//	sup_start_child_returns_error                TestOTPChildAdm/add fails, TestOTPStart/fails half-way
 //	sup_start_restart_child_returns_error        TestOTPChildAdm/restart fails
-//	sup_start_map, sup_flags, child_specs        TestSpecDefaults, TestNewRefuses
-//	sup_start_map_faulty_specs                   TestNewRefuses
+//	sup_start_child_returns_error_simple         TestOTPPool/adm
+//	sup_start_map, sup_start_map_simple          TestSpecDefaults, TestOTPStop/default timeout
+//	sup_start_map_faulty_specs                   TestNewRefuses; - the compiler refuses most
 //	sup_stop_infinity                            TestOTPStop/infinite
 //	sup_stop_timeout                             TestOTPStop/timeout
+//	sup_stop_timeout_dynamic                     TestOTPPool/shutdown
 //	sup_stop_brutal_kill                         TestOTPStop/brutal
-//	child_adm, extra_return                      TestOTPChildAdm/error table
+//	sup_stop_brutal_kill_dynamic                 TestOTPStopRace/in a pool, brutal
+//	sup_stop_race                                TestOTPStopRace/by itself
+//	sup_stop_non_shutdown_exit_dynamic           TestOTPStopRace/in a pool, as told
+//	child_adm                                    TestOTPChildAdm/error table, /not served
 //	child_adm_simple                             TestOTPPool/adm
-//	permanent_*, transient_*, temporary_*        TestOTPTermination
-//	faulty_application_shutdown                  TestOTPTermination/.../panic in a nested supervisor
+//	extra_return                                 TestOTPChildAdm/error table; - a start returns no value
+//	child_specs, child_specs_map                 TestOTPChildSpecs, TestNewRefuses
+//	sup_flags                                    TestNewRefuses; - any Intensity means something
+//	external_start_no_progress_log               - there is no log; TestSupervisorEvents has the events
+//	permanent_normal, _shutdown, _abnormal       TestOTPTermination/permanent
+//	transient_normal, _shutdown, _abnormal       TestOTPTermination/transient
+//	temporary_normal, _shutdown, _abnormal       TestOTPTermination/temporary
+//	faulty_application_shutdown                  TestOTPFaultyApplication
 //	temporary_bystander                          TestOTPTemporaryBystander
-//	multiple_restarts                            TestOTPMultipleRestarts
+//	multiple_restarts                            TestOTPMultipleRestarts, TestOTPIntensityPeriod
 //	one_for_one, one_for_all, rest_for_one       TestOTPRestart
-//	*_escalation                                 TestOTPEscalation
-//	*_other_child_fails_restart                  TestOTPOtherChildFailsRestart
-//	simple_one_for_one                           TestOTPPool/restart
+//	  their restart frequency                    TestOTPEscalation
+//	one_for_one_escalation                       TestOTPEscalationByFailedStarts/one_for_one
+//	one_for_all_escalation                       TestOTPEscalationByFailedStarts/one_for_all
+//	rest_for_one_escalation                      TestOTPEscalationByFailedStarts/rest_for_one
+//	simple_one_for_one_escalation                TestOTPEscalationByFailedStarts/pool
+//	one_for_all_other_child_fails_restart        TestOTPOtherChildFailsRestart/one_for_all
+//	rest_for_one_other_child_fails_restart       TestOTPOtherChildFailsRestart/rest_for_one
+//	simple_one_for_one                           TestOTPPool/restart, /escalation
+//	simple_one_for_one_restart_ignore            TestOTPCountChildren/a restart that is ignored
 //	simple_one_for_one_shutdown                  TestOTPPool/shutdown
-//	simple_one_for_one_extra                     TestOTPPool/adm
-//	simple_one_for_one_escalation                TestOTPPool/escalation
+//	simple_one_for_one_extra                     TestOTPPool/restart; - a start returns no value
+//	simple_one_for_one_corruption                TestOTPForgetsWhatIsGone/of a pool
 //	simple_one_for_one_scale_many_temporary_...  TestOTPScale/pool
-//	child_unlink                                 TestOTPStop/not by its context alone
-//	tree                                         TestOTPTree
-//	count_children, simple_global_supervisor     TestOTPTree
-//	do_not_save_*_for_temporary_children         TestOTPTemporaryIsForgotten
-//	hanging_restart_loop                         TestOTPHangingRestartLoop
-//	hanging_restart_loop_rest_for_one            TestOTPHangingRestartLoop
+//	child_unlink                                 TestSupervisorAbandons/at terminate
+//	tree                                         TestOTPTree, TestOTPCountChildren/in a tree
+//	count_children                               TestOTPCountChildren/workers
+//	count_children_supervisor                    TestOTPCountChildren/supervisors
+//	count_restarting_children                    TestOTPCountChildren/while some restart
+//	get_callback_module                          - there is none
+//	do_not_save_start_parameters_for_temporary.. TestOTPForgetsWhatIsGone/temporary, ended
+//	do_not_save_child_specs_for_temporary_...    TestOTPTemporaryIsForgotten
+//	simple_global_supervisor                     TestOTPTree; - there are no global names
+//	hanging_restart_loop                         TestOTPHangingRestartLoop, TestOTPStopInRestartLoop
+//	hanging_restart_loop_rest_for_one            the same, /rest_for_one
 //	hanging_restart_loop_simple                  TestOTPHangingRestartLoop/pool
+//	code_change, _map, _simple, _simple_map      - code is not changed while it runs; what can be set then
+//	                                               is in TestSupervisorAdmin/settings
 //	order_of_children                            TestOTPOrderOfChildren
-//	scale_start_stop_many_children               TestOTPScale
-//	significant_*, any_*, all_significant, ...   TestOTPAutoShutdown
-//
-// The cases of code_change and format_log have no counterpart in Go.
+//	scale_start_stop_many_children               TestOTPScale; its time is in the benchmarks
+//	format_log_1, format_log_2                   - there is no log; TestSupervisorEvents has Event.String
+//	already_started_outside_supervisor           TestOTPAlreadyStartedOutside
+//	which_children                               TestOTPChildAdm/error table, TestOTPOrderOfChildren
+//	which_children_simple_one_for_one            TestOTPPool/adm
+//	nonsignificant_temporary, _transient         TestOTPNonsignificant
+//	significant_temporary, significant_transient TestOTPAutoShutdown
+//	significant_simple                           - a pool has no AutoShutdown
+//	significant_bystander                        TestOTPSignificantBystander, TestOTPAutoShutdown/not by a sibling
+//	significant_escalation                       TestOTPAutoShutdown/up the tree,
+//	                                               TestOTPSignificantRestOfSuite/up the tree, but not into ...
+//	significant_upgrade_* (7 cases)              - as code_change: AutoShutdown and Significant are for life
 
 var errShutdown = errors.New("shutdown")
 

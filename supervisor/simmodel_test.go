@@ -42,6 +42,11 @@ type mSup struct {
 	cause    outcome // what its end means to the one above
 	causeIs  string
 	upOnce   bool
+
+	// Of a pool:
+	name    string
+	spawned int
+	handles map[string]*mKid
 }
 
 type mKid struct {
@@ -100,7 +105,7 @@ func (m *model) upTo(end time.Duration, done func() bool) {
 }
 
 func (m *model) build(k *simKid, path string, kid *mKid) *mSup {
-	s := &mSup{model: m, path: path, plan: k.Sup, kid: kid, phase: "idle"}
+	s := &mSup{model: m, path: path, plan: k.Sup, kid: kid, phase: "idle", name: k.Spec.Name, handles: map[string]*mKid{}}
 	m.sups[path] = s
 	for _, plan := range k.Sup.Kids {
 		c := &mKid{sup: s, plan: plan, acts: plan.Acts, keep: true, readyAt: -1}
@@ -150,7 +155,7 @@ func (s *mSup) settle() bool {
 		running = running || k.running()
 		backing = backing || k.state == supervisor.StateBackoff
 		if k.halt && !halting {
-			halting = true
+			halting = !s.plan.Pool
 			if !k.run.told {
 				k.stop()
 				return true
@@ -237,7 +242,7 @@ func (k *mKid) start() {
 	}
 	if r.act.Run > 0 {
 		s.after(r.act.Run, func() {
-			if !r.told {
+			if !r.told || r.act.Deaf {
 				k.sup.endRun(r, r.act.End)
 			}
 		})
@@ -261,7 +266,7 @@ func (k *mKid) stop() {
 	k.tell(supervisor.EventStopping, 0)
 	if k.inner != nil {
 		k.inner.shutdown(errs, "")
-	} else {
+	} else if !r.act.Deaf {
 		s.after(r.act.Linger, func() { s.endRun(r, errs) })
 	}
 	limit := k.plan.Spec.Shutdown
@@ -297,6 +302,10 @@ func (s *mSup) do(op simOp, answer func(string)) {
 	}
 	served := s.phase == "starting" || s.phase == "up"
 	switch {
+	case op.What == "start":
+		s.spawn(op, served, answer)
+	case op.What == "stop":
+		s.stopChild(op.Name, answer)
 	case op.What == "add":
 		s.add(k, op, served, answer)
 	case k == nil:
@@ -360,6 +369,42 @@ func (s *mSup) add(k *mKid, op simOp, served bool, answer func(string)) {
 		k.want = true
 		k.starts = append(k.starts, answer)
 		k.start()
+	}
+}
+
+// spawn is Pool.Start.
+func (s *mSup) spawn(op simOp, served bool, answer func(string)) {
+	if !served {
+		answer(supervisor.ErrNotServed.Error())
+		return
+	}
+	s.spawned++
+	plan := *op.Kid
+	plan.Spec.Name = fmt.Sprintf("%s-%d", s.name, s.spawned)
+	k := &mKid{sup: s, plan: &plan, acts: plan.Acts, readyAt: -1, trial: "add", want: true}
+	s.kids = append(s.kids, k)
+	k.tell(supervisor.EventAdded, 0)
+	k.starts = append(k.starts, func(is string) {
+		if is != "start error" { // the caller has the child, then
+			s.handles[plan.Spec.Name] = k
+		}
+		answer(is)
+	})
+	k.start()
+}
+
+// stopChild is Pool.Stop. Without a child nothing is called.
+func (s *mSup) stopChild(name string, answer func(string)) {
+	k := s.handles[name]
+	switch {
+	case k == nil:
+		answer("no child")
+	case slices.Contains(s.kids, k):
+		k.terminate(answer)
+	case k.run != nil:
+		answer(supervisor.ErrAbandoned.Error())
+	default:
+		answer("ok")
 	}
 }
 

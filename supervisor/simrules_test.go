@@ -17,7 +17,7 @@ func (s *mSup) endRun(r *mRun, how outcome) {
 	r.ended = true
 	k := r.kid
 	exited := supervisor.EventExited
-	if how == panicking && !r.told {
+	if how == panicking && (!r.told || r.act.Deaf) {
 		exited = supervisor.EventPanicked
 	}
 	if r.abandoned {
@@ -176,7 +176,7 @@ func (k *mKid) released(answer string) {
 }
 
 func (k *mKid) forget() {
-	if k.plan.Spec.Restart == supervisor.Temporary && !k.keep && !k.want && k.sup.phase != "stopping" {
+	if (k.sup.plan.Pool || k.plan.Spec.Restart == supervisor.Temporary && !k.keep) && !k.want && k.sup.phase != "stopping" {
 		k.sup.drop(k)
 	}
 }

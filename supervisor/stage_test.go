@@ -17,7 +17,8 @@ import (
 // A stage writes down what its actors do, in the order in which they do it: "+a"
 // when a was started, "a!" when it is ready, "-a" when it has ended.
 type stage struct {
-	t *testing.T
+	t      *testing.T
+	errorf func(format string, args ...any) // t.Errorf
 
 	mu   sync.Mutex
 	log  []string
@@ -26,7 +27,7 @@ type stage struct {
 }
 
 func newStage(t *testing.T) *stage {
-	return &stage{t: t, live: map[string]int{}, cue: map[string]chan func() error{}}
+	return &stage{t: t, errorf: t.Errorf, live: map[string]int{}, cue: map[string]chan func() error{}}
 }
 
 // An act is how an actor plays one run. The zero act is ready at once, runs
@@ -107,7 +108,7 @@ func (a *actor) enter() act {
 	}
 	s.log = append(s.log, "+"+a.name)
 	if s.live[a.name]++; s.live[a.name] > 1 && !a.twins {
-		s.t.Errorf("%s was started while it runs", a.name)
+		s.errorf("%s was started while it runs", a.name)
 	}
 	return now
 }
