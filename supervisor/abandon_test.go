@@ -113,3 +113,49 @@ func TestSupervisorAbandons(t *testing.T) {
 		},
 	})
 }
+
+// A run that was never ready is not stable, though an abandoned one beside it
+// had been ready long before.
+func TestBesideAnAbandonedRunNothingIsForgiven(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStage(t)
+		failing := act{ready: -1, run: time.Millisecond, end: returns(errBoom)}
+		a := s.actor("a", act{run: time.Second, end: returns(errBoom)}, act{linger: time.Hour}, failing)
+		a.twins = true
+		sup := newSupervisor(t, supervisor.SupervisorOptions{Strategy: supervisor.OneForAll, Children: []supervisor.Spec{
+			{Service: a, Shutdown: 2 * time.Second, AllowAbandoned: true}, spec(s.actor("b")),
+		}})
+		run := serve(t, sup)
+		sleep(2 * time.Second) // a has failed once, after 1 s, and its second run is ready
+		in(t, sup, "a:ready b:ready")
+		sleep(time.Second)
+		s.ends("b", returns(errBoom)) // stops a, which does not end in its 2 seconds
+		sleep(2*time.Second + time.Millisecond)
+		in(t, sup, "a:backoff b:waiting")
+		if got := sup.Status().Children[0].Trouble; got.Consecutive != 2 || time.Until(got.NextTry) != 2*time.Second {
+			t.Errorf("%d failures in a row, next try in %v; want 2, and 2s", got.Consecutive, time.Until(got.NextTry))
+		}
+		run.stop(t)
+		sleep(2 * time.Hour)
+	})
+}
+
+// A run that was stable has forgiven what was before it, also if it is abandoned.
+func TestAbandonedStableRunForgives(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newStage(t)
+		a := s.actor("a", act{run: time.Second, end: returns(errBoom)}, act{linger: time.Hour})
+		sup := newSupervisor(t, supervisor.SupervisorOptions{Strategy: supervisor.OneForAll, Children: []supervisor.Spec{
+			{Service: a, Shutdown: 2 * time.Second}, spec(s.actor("b")),
+		}})
+		run := serve(t, sup)
+		sleep(2*time.Second + time.Minute)
+		s.ends("b", returns(errBoom))
+		sleep(time.Minute)
+		if got := sup.Status().Children[0]; got.State != supervisor.StateAbandoned || got.Trouble.Consecutive != 0 {
+			t.Errorf("a is %v with %d failures in a row, want abandoned, 0", got.State, got.Trouble.Consecutive)
+		}
+		run.stop(t)
+		sleep(2 * time.Hour)
+	})
+}

@@ -184,11 +184,18 @@ func (m *member) stable(now time.Time) bool {
 
 // close ends the run, which is not abandoned.
 func (m *member) close(now time.Time) {
+	m.settleTrouble(now)
+	m.run = nil
+	m.unhalt()
+}
+
+// settleTrouble forgives the earlier failures if the run that is over, or
+// abandoned, was stable.
+func (m *member) settleTrouble(now time.Time) {
 	if m.stable(now) {
 		m.clear()
 	}
-	m.run, m.isReady = nil, false
-	m.unhalt()
+	m.isReady = false
 }
 
 // left notes that a run ended by itself.

@@ -24,7 +24,7 @@ func (s *Supervisor) advance(now time.Time) {
 	case phaseStarting, phaseUp:
 		if s.advanceStarts(now) && s.phase == phaseStarting {
 			s.enter(phaseUp, now)
-			close(s.serving.up)
+			s.closes = append(s.closes, s.serving.up)
 		}
 	}
 }
@@ -131,7 +131,7 @@ func (s *Supervisor) returned(r *run, exit error, now time.Time) {
 	delete(s.loose, r)
 	m := r.m
 	if m.run == r {
-		m.run, m.isReady = nil, false
+		m.run = nil
 		if m.want {
 			m.enter(StateWaiting, now)
 		} else {

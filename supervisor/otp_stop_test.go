@@ -143,7 +143,7 @@ func TestOTPAlreadyStartedOutside(t *testing.T) {
 		_ = sup.Add(t.Context(), spec(shared))
 		in(t, sup, "a:ready shared:ended") // and not started again and again
 		if st := sup.Status().Children; len(st) == 2 {
-			is(t, "LastError", st[1].LastError, supervisor.ErrAlreadyServed)
+			is(t, "LastError", troubleOf(st[1].Status).LastError, supervisor.ErrAlreadyServed)
 		}
 		run.stop(t)
 		in(t, shared, "x:ready")

@@ -90,6 +90,7 @@ func (r *run) overdue() {
 	now := time.Now()
 	r.abandoned = true
 	s.running--
+	m.settleTrouble(now)
 	if s.loose == nil {
 		s.loose = make(map[*run]struct{})
 	}

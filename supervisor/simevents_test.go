@@ -57,13 +57,14 @@ func (c *simCheck) event(e supervisor.Event, at time.Duration, loose bool) {
 		if k.state != supervisor.StateStarting || e.Generation != k.generation {
 			c.fault("%v: in %v, generation %d of %d", e, k.state, e.Generation, k.generation)
 		}
-		k.readyAt, k.haunted, k.settled = at, -1, true
+		k.readyAt, k.settled = at, true
 	case supervisor.EventStopping:
 		c.stopping(k, e, at)
 	case supervisor.EventAbandoned:
 		if limit := k.stopTime(); k.state != supervisor.StateStopping || at != k.since+limit {
 			c.fault("%v: %v after %v, want %v after stopping", e, at-k.since, k.state, limit)
 		}
+		c.forgive(k, at)
 		k.live = false
 		s.loose[e.Name]++
 	case supervisor.EventStopped:
@@ -91,22 +92,24 @@ func (c *simCheck) event(e supervisor.Event, at time.Duration, loose bool) {
 
 // closed ends a run.
 func (c *simCheck) closed(k *checkedKid, at time.Duration) {
-	if k.stable(at) && k.state != supervisor.StateBackoff {
-		k.own, k.host = 0, 0
-	}
-	k.live, k.settled, k.readyAt, k.haunted = false, true, -1, -1
+	c.forgive(k, at)
+	k.live, k.settled = false, true
 	if k.inner != nil {
 		c.nothingLeft(k.inner)
 	}
 }
 
+// forgive forgets the earlier failures if the run that is over was stable.
+func (c *simCheck) forgive(k *checkedKid, at time.Duration) {
+	if k.stable(at) && k.state != supervisor.StateBackoff {
+		k.own, k.host = 0, 0
+	}
+	k.readyAt = -1
+}
+
 func (k *checkedKid) stable(at time.Duration) bool {
 	after := normalized(k.spec.Backoff).ResetAfter
-	since := k.readyAt
-	if since < 0 {
-		since = k.haunted
-	}
-	return since >= 0 && after > 0 && at-since >= after
+	return k.readyAt >= 0 && after > 0 && at-k.readyAt >= after
 }
 
 func (k *checkedKid) stopTime() time.Duration {
@@ -169,9 +172,6 @@ func (c *simCheck) start(k *checkedKid, e supervisor.Event, at time.Duration) {
 	}
 	if k.generation = e.Generation; e.Kind == supervisor.EventRestarted {
 		k.restarts++
-	}
-	if k.state == supervisor.StateAbandoned {
-		k.haunted = k.readyAt
 	}
 	k.live, k.started, k.cut, k.readyAt = true, true, false, -1
 	if k.inner != nil {
@@ -325,8 +325,8 @@ func (c *simCheck) status(s *checkedSup, st supervisor.SupervisorStatus, at time
 			c.fault("at %v %v is %v, generation %d, with %d restarts; want %v, %d, %d",
 				at, k, child.State, child.Generation, child.Restarts, k.state, k.generation, k.restarts)
 		}
-		if child.State == supervisor.StateBackoff && child.NextTry.Sub(c.epoch) != k.nextTry {
-			c.fault("at %v %v is due at %v, want %v", at, k, child.NextTry.Sub(c.epoch), k.nextTry)
+		if child.State == supervisor.StateBackoff && child.Trouble.NextTry.Sub(c.epoch) != k.nextTry {
+			c.fault("at %v %v is due at %v, want %v", at, k, child.Trouble.NextTry.Sub(c.epoch), k.nextTry)
 		}
 		if child.Inside != nil {
 			c.status(k.inner, *child.Inside, at)

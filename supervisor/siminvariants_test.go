@@ -54,7 +54,6 @@ type checkedKid struct {
 	generation uint64
 	restarts   int
 	readyAt    time.Duration // -1: it is not
-	haunted    time.Duration // readyAt of the abandoned run beside this one; as it is now, that counts until this one is ready
 	own, host  int           // failures in a row
 	nextTry    time.Duration
 	cut        bool // its delay was cut by Restart
@@ -110,7 +109,7 @@ func (c *simCheck) build(k *simKid, path string) *checkedSup {
 }
 
 func (s *checkedSup) kid(sp simSpec) *checkedKid {
-	k := &checkedKid{sup: s, spec: sp, readyAt: -1, haunted: -1}
+	k := &checkedKid{sup: s, spec: sp, readyAt: -1}
 	s.order = append(s.order, k)
 	return k
 }

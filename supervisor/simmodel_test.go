@@ -284,6 +284,7 @@ func (k *mKid) stop() {
 			return
 		}
 		r.abandoned = true
+		k.forgive()
 		s.loose = append(s.loose, r)
 		k.state = supervisor.StateAbandoned
 		k.tell(supervisor.EventAbandoned, 0)

@@ -23,7 +23,7 @@ func (s *mSup) endRun(r *mRun, how outcome) {
 	if r.abandoned {
 		s.loose = slices.DeleteFunc(s.loose, func(l *mRun) bool { return l == r })
 		if k.run == r {
-			k.run, k.readyAt = nil, -1
+			k.run = nil
 			k.state = supervisor.StateIdle
 			if k.want {
 				k.state = supervisor.StateWaiting
@@ -34,11 +34,8 @@ func (s *mSup) endRun(r *mRun, how outcome) {
 	}
 	early := k.state == supervisor.StateStarting
 	asked := r.told || k.halt
-	b := normalized(k.plan.Spec.Backoff)
-	if k.readyAt >= 0 && b.ResetAfter > 0 && s.now-k.readyAt >= b.ResetAfter {
-		k.step, k.host = 0, 0
-	}
-	k.run, k.halt, k.readyAt = nil, false, -1
+	k.forgive()
+	k.run, k.halt = nil, false
 	if asked {
 		k.tell(exited, 0)
 		k.state = supervisor.StateIdle
@@ -221,4 +218,14 @@ func (s *mSup) finish() {
 		return
 	}
 	s.kid.sup.endRun(s.kid.run, s.cause)
+}
+
+// forgive forgets the failures before the run that is over, or abandoned, if
+// that was stable.
+func (k *mKid) forgive() {
+	b := normalized(k.plan.Spec.Backoff)
+	if k.readyAt >= 0 && b.ResetAfter > 0 && k.sup.now-k.readyAt >= b.ResetAfter {
+		k.step, k.host = 0, 0
+	}
+	k.readyAt = -1
 }

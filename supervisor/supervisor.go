@@ -52,6 +52,7 @@ type Supervisor struct {
 	since   time.Time         // of phase
 	number  int               // of the latest pool child
 	events  []Event           // to be delivered by unlock
+	closes  []chan struct{}   // to be closed by unlock, when its events are out
 	cancels []*run            // to be cancelled by unlock
 	starts  []*run            // to be started by unlock
 
@@ -236,17 +237,21 @@ func (s *Supervisor) stop(cause error) {
 	s.advance(now)
 }
 
-// unlock delivers the events of the step and releases mu. Only then it does what
-// the step has decided: it cancels runs and starts others. Doing that before
-// would wake goroutines that want mu.
+// unlock delivers the events of the step, then wakes who waits in Serve, so that
+// the events of a supervisor around this one come after, and releases mu. Only
+// then it does what the step has decided: it cancels runs and starts others.
+// Doing that before would wake goroutines that want mu.
 func (s *Supervisor) unlock() {
 	for i := range s.events {
 		s.hub.deliver(&s.events[i])
 	}
+	for _, c := range s.closes {
+		close(c)
+	}
 	var few [2][2]*run
 	cancels := append(few[0][:0], s.cancels...)
 	starts := append(few[1][:0], s.starts...)
-	s.events, s.cancels, s.starts = empty(s.events), empty(s.cancels), empty(s.starts)
+	s.events, s.closes, s.cancels, s.starts = empty(s.events), empty(s.closes), empty(s.cancels), empty(s.starts)
 	s.mu.Unlock()
 	for _, r := range cancels {
 		r.ctx.cancel()
@@ -273,7 +278,7 @@ func (s *Supervisor) enter(p phase, now time.Time) { s.phase, s.since = p, now }
 // of that can serve again at once. Only those members stay that the next Serve
 // starts.
 func (s *Supervisor) end(now time.Time) {
-	close(s.serving.stopped)
+	s.closes = append(s.closes, s.serving.stopped)
 	s.serving = nil
 	s.enter(phaseIdle, now)
 	s.members = slices.DeleteFunc(s.members, func(m *member) bool {
