@@ -2,7 +2,9 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -15,7 +17,7 @@ import (
 // starts it when it is.
 //
 // If the child ends before it is ready, it is not added, and Add returns a
-// *[StartError]. Further errors: a *[SpecError]; [ErrAlreadyStarted] and
+// *[StartError]. Further errors: one or more *[SpecError]; [ErrAlreadyStarted] and
 // [ErrAlreadyPresent]; [ErrAbandoned], if a goroutine of a deleted child of this
 // name still runs, unless AllowAbandoned is set; [ErrTerminated] and
 // [ErrNotServed], if that happened meanwhile; ctx's error, while the start goes
@@ -25,8 +27,12 @@ import (
 // that was added during a Serve: it is forgotten as soon as it does not run.
 func (s *Supervisor) Add(ctx context.Context, spec Spec) error {
 	spec = spec.withDefaults()
-	if err := spec.check(s.opts.AutoShutdown); err != nil {
-		return &SpecError{Supervisor: s.opts.Name, Child: spec.Name, Err: err}
+	errs := spec.check(s.opts.AutoShutdown)
+	if holds(spec.Service, s) {
+		errs = append(errs, errors.New("is this supervisor, or one that holds it"))
+	}
+	if err := specErrors(s.opts.Name, spec.Name, errs); err != nil {
+		return err
 	}
 	ready, err := s.add(spec)
 	if err == nil {
@@ -69,7 +75,7 @@ func (s *Supervisor) add(spec Spec) (ready <-chan error, err error) {
 // begin starts m at once, and returns a channel that gives the result.
 func (m *member) begin(t trial, now time.Time) <-chan error {
 	m.want, m.trial = true, t
-	if m.background && t == addTrial {
+	if m.background {
 		m.trial = noTrial
 	}
 	ready := m.awaitReady()
@@ -112,16 +118,16 @@ func (s *Supervisor) Terminate(ctx context.Context, name string) error {
 // terminate returns a channel that gives the result.
 func (m *member) terminate(now time.Time) <-chan error {
 	s := m.sup
-	m.want, m.gated, m.trial = false, false, noTrial
+	m.want, m.gated, m.again, m.trial = false, false, false, noTrial
 	m.answerReady(ErrTerminated)
 	ended := m.awaitEnd()
 	switch {
 	case m.state == StateAbandoned:
-		m.released(ErrAbandoned)
+		m.released(ErrAbandoned, now)
 	case m.run == nil:
 		m.idle(now)
-		m.released(nil)
-	case !m.run.told:
+		m.released(nil, now)
+	case !m.run.told && s.phase != phaseStopping: // there it waits for its turn
 		m.stop(now)
 	}
 	if s.phase != phaseIdle {
@@ -137,8 +143,9 @@ func (m *member) terminate(now time.Time) <-chan error {
 //
 // Errors: [ErrNotFound]; [ErrRunning]; [ErrRestarting], if it waits for its
 // siblings; [ErrAbandoned], if it is and AllowAbandoned is not set; a
-// *[StartError], after which it stays as it was: ended, or in backoff; ctx's
-// error, while the start goes on; [ErrNotServed] and [ErrTerminated].
+// *[StartError], after which it is as it was before: terminated, ended, or in
+// backoff; ctx's error, while the start goes on, whose failure is then told by
+// events only; [ErrNotServed] and [ErrTerminated].
 func (s *Supervisor) Restart(ctx context.Context, name string) error {
 	ready, err := s.restart(name)
 	if err == nil {
@@ -164,7 +171,7 @@ func (s *Supervisor) restart(name string) (ready <-chan error, err error) {
 		return nil, ErrAbandoned
 	case m.run != nil && m.state != StateAbandoned:
 		return nil, ErrRunning
-	case m.state == StateWaiting:
+	case m.want && m.state != StateBackoff: // it waits for its siblings, or for an abandoned run
 		return nil, ErrRestarting
 	case m.state == StateBackoff:
 		ready = m.awaitReady()
@@ -172,9 +179,13 @@ func (s *Supervisor) restart(name string) (ready <-chan error, err error) {
 		s.advance(now)
 		return ready, nil
 	}
+	t := endedTrial
+	if m.state == StateIdle || m.state == StateAbandoned {
+		t = idleTrial
+	}
 	m.run = nil
 	m.clear()
-	return m.begin(manualTrial, now), nil
+	return m.begin(t, now), nil
 }
 
 // Delete takes a child out that does not run: one that was terminated or has
@@ -203,8 +214,7 @@ func (s *Supervisor) Delete(name string) error {
 // remove takes m out for good. It is called with mu held.
 func (s *Supervisor) remove(m *member) {
 	m.keep = false
-	s.drop(m)
-	m.tell(EventDeleted, time.Now(), nil)
+	s.drop(m, time.Now())
 }
 
 // SetIntensity puts i in force. Failures before it count if there was a limit.
@@ -271,4 +281,23 @@ func await(ctx context.Context, result <-chan error) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// holds reports whether svc is target, or has it somewhere inside.
+func holds(svc Service, target *Supervisor) bool {
+	n, ok := svc.(nest)
+	if !ok {
+		return false
+	}
+	s := n.core()
+	if s == nil || s == target {
+		return s != nil
+	}
+	s.mu.Lock()
+	services := make([]Service, len(s.members))
+	for i, m := range s.members {
+		services[i] = m.service
+	}
+	s.mu.Unlock()
+	return slices.ContainsFunc(services, func(inner Service) bool { return holds(inner, target) })
 }

@@ -17,8 +17,9 @@
 //
 // A [Supervisor] holds named children in an order. It starts them one after the
 // other, each when the one before is ready ([ReadyService]), and stops them in
-// exactly the reverse order, each with its own time ([Spec].Shutdown). One child
-// can rely on those before it for as long as it runs.
+// exactly the reverse order, each with its own time ([Spec].Shutdown). With
+// [RestForOne] one child can rely on those before it for as long as it runs, but
+// for what is added or started again by hand.
 //
 // When a child ends, its [Restart] type says whether that is a reason to start it
 // again: permanent always, transient unless the end was normal, temporary never.
@@ -49,10 +50,11 @@
 //
 // A [Supervisor] is for parts that have names; a [Pool] for any number of like
 // children that come and go. A [Restarter] wraps one service with a policy, for
-// where there is no tree. A [Tree] is a suture supervisor that holds Restarters.
-// Each is a Service, so that they nest. The interface has the shape of suture's,
-// so the services of one package work in the other, and Serve methods fit
-// oklog/run:
+// where there is no tree; one that gives up ends, whatever the supervisor around
+// it. A [Tree] is a suture supervisor that holds Restarters: prefer a Supervisor,
+// unless suture itself is wanted. Each is a Service, so that they nest. The
+// interface has the shape of suture's, so the services of one package work in the
+// other, and Serve methods fit oklog/run:
 //
 //	ctx, cancel := context.WithCancel(context.Background())
 //	g.Add(func() error { return sup.Serve(ctx) }, func(error) { cancel() })
@@ -117,7 +119,8 @@
 //	brutal_kill                  Brutal: 100 ms, then it is abandoned
 //	simple_one_for_one           Pool
 //	start_child                  Add
-//	terminate_child              Terminate; a sibling's failure does not start it again
+//	terminate_child              Terminate; a sibling's failure does not start it again,
+//	                             nor one that returned ErrDoNotRestart
 //	restart_child                Restart; of one in backoff it ends the delay
 //	delete_child                 Delete
 //	which_children, count_...    Status
@@ -137,5 +140,7 @@
 //	stops in no order            in reverse order
 //	Serve once                   as often as you like, one after the other
 //	EventHook                    Subscribe; the reader may call the supervisor
-//	UnstoppedServiceReport       Abandoned, at any depth
+//	UnstoppedServiceReport       Abandoned, with those of supervisors inside
+//	a suture supervisor inside   is served once; to start it again, make a new one in a ServiceFunc
+//	ours inside suture           mind that nil, the end by AutoShutdown, is a failure there
 package supervisor

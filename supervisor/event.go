@@ -13,19 +13,19 @@ import (
 type EventKind int
 
 const (
-	EventStarting   EventKind = iota // the service is being started, for the first time in this Serve
-	EventRestarted                   // the service is being started again
+	EventStarting   EventKind = iota // the service is being started: first in this Serve, or by hand
+	EventRestarted                   // the service is being started again, because it or a sibling failed
 	EventReady                       // it is ready
 	EventExited                      // it ended; Err is what it returned
 	EventPanicked                    // it panicked; Err is the *PanicError
 	EventBackingOff                  // the next start comes after Delay
-	EventGaveUp                      // no further start; Err is the *GaveUpError
+	EventGaveUp                      // no further start; Err is the *GaveUpError, or a Supervisor's *IntensityError
 	EventEnded                       // no further start, as policy or error wants it
 	EventStopping                    // it was told to stop
 	EventStopped                     // it has stopped as it was told
 	EventAbandoned                   // it has not stopped in its time and may still run
 	EventAdded                       // it was added to a Supervisor or a Pool
-	EventDeleted                     // it was deleted from a Supervisor
+	EventDeleted                     // it is gone from a Supervisor or a Pool
 )
 
 // String gives the kind in lower case, for instance backing-off.
@@ -62,7 +62,8 @@ func (k EventKind) String() string {
 	}
 }
 
-// An Event tells one change of a service's life. The events of one [Restarter]
+// An Event tells one change of a service's life, except that it began to wait for
+// its turn, or stopped to wait for it. The events of one [Restarter]
 // or [Supervisor] come in the order in which its status changed, and a status
 // that is read after an event was received is at least as new as the event.
 type Event struct {
@@ -71,7 +72,7 @@ type Event struct {
 	Path       string        // the supervisors between the subscription and it, as in "pool/inner"
 	Time       time.Time     // when it happened
 	State      State         // the state that it led to; idle in EventAbandoned of a Tree
-	Generation uint64        // the start that it belongs to
+	Generation uint64        // the start that it belongs to; of an abandoned run that ends, maybe not the latest
 	Err        error         // see EventKind
 	Delay      time.Duration // in EventBackingOff
 }
@@ -169,9 +170,13 @@ func (u upward) deliver(e *Event) {
 	e.Path = path
 }
 
+// attach adds s, once.
 func (h *hub) attach(s sink) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if slices.Contains(h.sinks, s) {
+		return
+	}
 	h.sinks = append(h.sinks, s)
 	h.count.Add(1)
 }
@@ -189,9 +194,9 @@ func (h *hub) detach(s sink) bool {
 	return true
 }
 
-// subscribe attaches a queue of n events, at least one.
+// subscribe attaches a queue of n events, 1 to 1<<20.
 func (h *hub) subscribe(n int) *Subscription {
-	s := &Subscription{hub: h, events: make(chan Event, max(n, 1))}
+	s := &Subscription{hub: h, events: make(chan Event, min(max(n, 1), 1<<20))}
 	h.attach(s)
 	return s
 }

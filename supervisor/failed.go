@@ -16,7 +16,7 @@ func (s *Supervisor) endedUnasked(m *member, exit error, verdict ending, now tim
 	case verdict == treeEnd:
 		m.finish(exit, now, StateEnded)
 		m.tell(EventEnded, now, exit)
-		if !s.solo {
+		if s.only == nil {
 			exit = &endError{name: m.name, exit: exit}
 		}
 		s.shutdown(exit, now)
@@ -37,29 +37,30 @@ func (m *member) finish(exit error, now time.Time, st State) {
 	m.want, m.gated = false, false
 	m.enter(st, now)
 	m.tellExit(exit, now)
+	m.answerEnd(nil) // a Terminate whose turn to stop it had not come
 }
 
 // ended goes on after m has ended as its policy or its error wants it.
 func (s *Supervisor) ended(m *member, exit error, now time.Time) {
 	m.finish(exit, now, StateEnded)
-	if s.solo && !m.final {
+	if s.only != nil && !m.final {
 		exit = &endError{name: m.name, exit: exit, also: ErrDoNotRestart}
 	}
 	m.tell(EventEnded, now, exit)
 	m.answerReady(nil)
 	switch {
-	case s.solo:
+	case s.only != nil:
 		s.shutdown(exit, now)
 	case m.significant && (s.opts.AutoShutdown == AnySignificant || !s.significant()):
 		s.shutdown(nil, now)
 	}
-	m.forget()
+	m.forget(now)
 }
 
 // significant reports whether a significant child runs or is about to.
 func (s *Supervisor) significant() bool {
 	for _, m := range s.members {
-		if m.significant && (m.want || m.run != nil && !m.run.abandoned) {
+		if m.significant && m.want {
 			return true
 		}
 	}
@@ -69,7 +70,11 @@ func (s *Supervisor) significant() bool {
 // failedToStart answers whoever wanted m to be started.
 func (s *Supervisor) failedToStart(m *member, exit error, now time.Time) {
 	err, trial := s.startError(m, exit), m.trial
-	m.finish(exit, now, StateEnded)
+	st := StateEnded
+	if trial == idleTrial {
+		st = StateIdle
+	}
+	m.finish(exit, now, st)
 	m.tell(EventEnded, now, err)
 	m.answerReady(err)
 	switch trial {
@@ -78,7 +83,7 @@ func (s *Supervisor) failedToStart(m *member, exit error, now time.Time) {
 	case addTrial:
 		s.remove(m)
 	default:
-		m.forget()
+		m.forget(now)
 	}
 }
 
@@ -98,7 +103,7 @@ func (s *Supervisor) failed(m *member, exit error, verdict ending, now time.Time
 	s.backoffs++
 	t.NextTry = now.Add(delay)
 	m.tellExit(exit, now)
-	m.tellDelay(EventBackingOff, now, exit, delay)
+	m.tellAll(EventBackingOff, now, exit, delay, m.generation)
 	if m.waiting != nil { // a Restart that has cut the last delay
 		m.answerReady(s.startError(m, exit))
 	}
@@ -117,9 +122,10 @@ func (s *Supervisor) startError(m *member, exit error) error {
 // giveUp ends the Serve because of m.
 func (s *Supervisor) giveUp(m *member, exit error, now time.Time) {
 	var err error = &IntensityError{Supervisor: s.opts.Name, Child: m.name, Intensity: s.limit, Last: m.trouble.recent}
-	if s.solo {
+	if s.only != nil {
 		err = &GaveUpError{Name: m.name, Restarts: max(s.limit.MaxRestarts, 0), Within: s.limit.Within, Last: exit}
 	}
+	m.answerReady(s.startError(m, exit)) // a Restart that has cut the last delay
 	m.finish(exit, now, StateGaveUp)
 	m.tell(EventGaveUp, now, err)
 	s.shutdown(err, now)
@@ -205,6 +211,9 @@ func (s *Supervisor) pull(m *member, now time.Time) {
 	}
 	if m.want {
 		m.again = true
+		if m.trial == endedTrial || m.trial == idleTrial {
+			m.trial = noTrial // a start of the group now, like that of any other
+		}
 		s.gate(m)
 	}
 }

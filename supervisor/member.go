@@ -68,10 +68,7 @@ func newMember(s *Supervisor, spec Spec, now time.Time) *member {
 	s.latest = spec.policy(s.latest)
 	m.policy.Store(s.latest)
 	_, m.readies = spec.Service.(ReadyService)
-	switch spec.Service.(type) {
-	case statuser, *Restarter:
-		m.nested = true
-	}
+	_, m.nested = spec.Service.(nest)
 	return m
 }
 
@@ -80,10 +77,11 @@ func newMember(s *Supervisor, spec Spec, now time.Time) *member {
 type trial int8
 
 const (
-	noTrial     trial = iota
-	serveTrial        // the first start of a Serve
-	addTrial          // by Add
-	manualTrial       // by Restart
+	noTrial    trial = iota
+	serveTrial       // the first start of a Serve
+	addTrial         // by Add
+	endedTrial       // by Restart, of one that had ended
+	idleTrial        // by Restart, of one that had been terminated
 )
 
 // The rest of this file is called with the supervisor's mu held.
@@ -97,7 +95,7 @@ func (m *member) fleeting() bool {
 func (m *member) renew(now time.Time) {
 	m.want, m.gated, m.again = true, true, false
 	m.trial = serveTrial
-	if m.background {
+	if m.background || m.sup.only != nil {
 		m.trial = noTrial
 	}
 	m.clear()
@@ -124,16 +122,16 @@ func (m *member) unhalt() {
 
 // forget drops m if it is fleeting and not wanted any more. While its supervisor
 // stops it is left to the end.
-func (m *member) forget() {
+func (m *member) forget(now time.Time) {
 	if m.fleeting() && !m.want && m.sup.phase != phaseStopping {
-		m.sup.drop(m)
+		m.sup.drop(m, now)
 	}
 }
 
 // start opens a run.
 func (m *member) start(now time.Time) {
 	s := m.sup
-	r := &run{m: m, ctx: runContext{serving: s.serving, done: make(chan struct{})}}
+	r := &run{m: m, first: m.generation == 0, ctx: runContext{serving: s.serving, done: make(chan struct{})}}
 	m.run = r
 	s.running++
 	m.generation++
@@ -231,23 +229,25 @@ func (t *trouble) delay(b Backoff, e ending) time.Duration {
 	return min((*seq).NextBackOff(), b.longest())
 }
 
-// tellExit tells how a run ended.
-func (m *member) tellExit(exit error, now time.Time) {
+// tellExit tells how the run ended.
+func (m *member) tellExit(exit error, now time.Time) { m.tellExitOf(m.generation, exit, now) }
+
+func (m *member) tellExitOf(generation uint64, exit error, now time.Time) {
 	kind := EventExited
 	if isPanic(exit) {
 		kind = EventPanicked
 	}
-	m.tell(kind, now, exit)
+	m.tellAll(kind, now, exit, 0, generation)
 }
 
 // tell hands an event on.
 func (m *member) tell(kind EventKind, now time.Time, err error) {
-	m.tellDelay(kind, now, err, 0)
+	m.tellAll(kind, now, err, 0, m.generation)
 }
 
-func (m *member) tellDelay(kind EventKind, now time.Time, err error, delay time.Duration) {
+func (m *member) tellAll(kind EventKind, now time.Time, err error, delay time.Duration, generation uint64) {
 	if !m.sup.hub.idle() {
-		m.queue(kind, now, err, delay)
+		m.queue(kind, now, err, delay, generation)
 	}
 }
 
@@ -255,37 +255,22 @@ func (m *member) tellDelay(kind EventKind, now time.Time, err error, delay time.
 // the frames of its callers.
 //
 //go:noinline
-func (m *member) queue(kind EventKind, now time.Time, err error, delay time.Duration) {
+func (m *member) queue(kind EventKind, now time.Time, err error, delay time.Duration, generation uint64) {
 	m.sup.events = append(m.sup.events, Event{
 		Kind: kind, Time: now, Err: err, Delay: delay,
-		Name: m.name, State: m.state, Generation: m.generation,
+		Name: m.name, State: m.state, Generation: generation,
 	})
 }
 
-// inner is the hub of a child that has events of its own, or nil.
-func (m *member) inner() *hub {
-	switch svc := m.service.(type) {
-	case *Supervisor:
-		return &svc.hub
-	case *Pool:
-		return &svc.sup.hub
-	case *Restarter:
-		return &svc.sup.hub
-	case *Tree:
-		return &svc.hub
-	default:
-		return nil
-	}
-}
-
+// attach leads the events of a child that has events of its own to ours.
 func (m *member) attach() {
-	if h := m.inner(); h != nil {
+	if h := innerHub(m.service); h != nil {
 		h.attach(upward{&m.sup.hub, m.name})
 	}
 }
 
 func (m *member) detach() {
-	if h := m.inner(); h != nil {
+	if h := innerHub(m.service); h != nil {
 		h.detach(upward{&m.sup.hub, m.name})
 	}
 }

@@ -57,6 +57,9 @@ func (s *Supervisor) advanceStarts(now time.Time) bool {
 		if m.state == StateAbandoned && m.allowAbandoned {
 			m.run = nil // it goes on by itself, among the loose ones
 		}
+		if m.run != nil && m.background { // abandoned: nobody waits for it
+			continue
+		}
 		if m.run != nil || m.state == StateBackoff {
 			return false
 		}
@@ -113,30 +116,32 @@ func (s *Supervisor) endedAsked(m *member, exit error, now time.Time) {
 		m.enter(StateIdle, now)
 	}
 	m.tell(EventStopped, now, nil)
-	m.released(nil)
+	m.released(nil, now)
 }
 
 // released answers those who wait for the end of a run that was told to stop, or
 // for its being ready, which will not be if it is not to run again.
-func (m *member) released(err error) {
+func (m *member) released(err error, now time.Time) {
 	m.answerEnd(err)
 	if !m.want {
 		m.answerReady(ErrTerminated)
 	}
-	m.forget()
+	m.forget(now)
 }
 
 // returned goes on after the end of a run that had been abandoned.
 func (s *Supervisor) returned(r *run, exit error, now time.Time) {
+	generation := s.loose[r]
 	delete(s.loose, r)
 	m := r.m
 	if m.run == r {
 		m.run = nil
 		if m.want {
 			m.enter(StateWaiting, now)
+			s.gateLow = min(s.gateLow, int(m.pos)) // it may have been passed over
 		} else {
 			m.enter(StateIdle, now)
 		}
 	}
-	m.tellExit(exit, now)
+	m.tellExitOf(generation, exit, now)
 }

@@ -126,7 +126,7 @@ func TestOTPChildAdm(t *testing.T) {
 		synctest.Wait()
 		is(t, "Terminate", sup.Terminate(t.Context(), "a"))
 		as[*supervisor.StartError](t, "Restart", sup.Restart(t.Context(), "a"))
-		in(t, sup, "a:ended")
+		in(t, sup, "a:idle") // as it was
 		is(t, "Restart", sup.Restart(t.Context(), "a"))
 		in(t, sup, "a:ready")
 		run.stop(t)

@@ -3,7 +3,6 @@ package supervisor
 import (
 	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -50,7 +49,8 @@ type Backoff struct {
 	// InitialDelay comes before the first restart. 0: 1 s. Negative: no delay
 	// at all, ever.
 	InitialDelay time.Duration
-	// MaxDelay is the longest delay, jitter included. 0 or less: 30 s.
+	// MaxDelay is the longest delay, jitter included. 0 or less: 30 s, or
+	// InitialDelay if that is longer.
 	MaxDelay time.Duration
 	// Multiplier is what each delay is multiplied by to give the next. 0: 2.
 	// Anything else below 1 counts as 1.
@@ -70,7 +70,7 @@ func (b Backoff) withDefaults() Backoff {
 		b.InitialDelay = time.Second
 	}
 	if b.MaxDelay <= 0 {
-		b.MaxDelay = 30 * time.Second
+		b.MaxDelay = max(30*time.Second, b.InitialDelay)
 	}
 	b.MaxDelay = min(b.MaxDelay, math.MaxInt64/4) // 73 years; jitter must not overflow
 	b.InitialDelay = min(b.InitialDelay, b.MaxDelay)
@@ -149,25 +149,4 @@ func (w *window) exceeds(limit Intensity, now time.Time) bool {
 	}
 	*w = append((*w)[:copy(*w, (*w)[old:])], now)
 	return len(*w) > max(limit.MaxRestarts, 0)
-}
-
-// isHost reports whether err, or an error that it wraps, says of itself that the
-// host could not do its part, as opposed to the service. It is errors.As by hand,
-// as that one's reflection makes the stack of a short-lived goroutine grow, which
-// takes longer than all else that a restart does.
-func isHost(err error) bool {
-	for err != nil {
-		if h, ok := err.(interface{ Host() bool }); ok {
-			return h.Host()
-		}
-		switch wraps := err.(type) {
-		case interface{ Unwrap() error }:
-			err = wraps.Unwrap()
-		case interface{ Unwrap() []error }:
-			return slices.ContainsFunc(wraps.Unwrap(), isHost)
-		default:
-			return false
-		}
-	}
-	return false
 }

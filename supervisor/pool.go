@@ -28,8 +28,8 @@ type Pool struct {
 	template Spec
 }
 
-// NewPool makes an empty pool. If the options make no sense, it returns a
-// *[SpecError].
+// NewPool makes an empty pool. If the options make no sense, it returns one
+// *[SpecError] for each fault, joined.
 func NewPool(o PoolOptions) (*Pool, error) {
 	if o.Name == "" {
 		o.Name = "pool"
@@ -43,8 +43,8 @@ func NewPool(o PoolOptions) (*Pool, error) {
 		},
 	}
 	p.sup.pool = true
-	if err := p.template.check(Never); err != nil {
-		return nil, &SpecError{Supervisor: o.Name, Err: err}
+	if err := specErrors(o.Name, "", p.template.check(Never)); err != nil {
+		return nil, err
 	}
 	return p, nil
 }
@@ -54,6 +54,13 @@ type PoolChild struct{ m *member }
 
 // String gives the name, which is that of the pool and a number.
 func (c *PoolChild) String() string { return c.m.name }
+
+func (p *Pool) core() *Supervisor {
+	if p == nil {
+		return nil
+	}
+	return p.sup
+}
 
 // String returns the name.
 func (p *Pool) String() string { return p.sup.String() }
@@ -73,8 +80,8 @@ func (p *Pool) ServeReady(ctx context.Context, ready func()) error {
 func (p *Pool) Start(ctx context.Context, svc Service) (*PoolChild, error) {
 	spec := p.template
 	spec.Service = svc
-	if svc == nil {
-		return nil, &SpecError{Supervisor: p.sup.opts.Name, Err: spec.check(Never)}
+	if svc == nil || isNilNest(svc) {
+		return nil, specErrors(p.sup.opts.Name, "", spec.check(Never))
 	}
 	m, ready := p.sup.spawn(spec)
 	if m == nil {
@@ -132,6 +139,19 @@ func (p *Pool) Stop(ctx context.Context, c *PoolChild) error {
 	}
 	return nil
 }
+
+// RestartNow ends a pending delay: the child is started at once. In any other
+// state, and for a child of another pool, it does nothing.
+func (p *Pool) RestartNow(c *PoolChild) {
+	p.sup.mu.Lock()
+	defer p.sup.unlock()
+	if c != nil && c.m.sup == p.sup && c.m.state == StateBackoff {
+		c.m.due(time.Now())
+	}
+}
+
+// SetIntensity is like [Supervisor.SetIntensity].
+func (p *Pool) SetIntensity(i Intensity) { p.sup.SetIntensity(i) }
 
 // Len is how many children there are.
 func (p *Pool) Len() int {

@@ -20,15 +20,15 @@ type SupervisorStatus struct {
 	// Abandoned is how many goroutines should have ended and still run. Those
 	// of supervisors inside are in their own status.
 	Abandoned int
-	Children  []ChildStatus // in the order of their start
+	Children  []ChildStatus // in the order of their start; of a Pool in none
 }
 
 // ChildStatus is what a [Supervisor] knows about one child. Of a [*Restarter]
 // that runs it is what that knows about its service.
 type ChildStatus struct {
 	Status
-	// Inside is the status of a child that is a supervisor itself, nil of any
-	// other.
+	// Inside is the status of a child that is a supervisor itself, or a
+	// Restarter of one; nil of any other.
 	Inside      *SupervisorStatus
 	Restart     Restart
 	Significant bool
@@ -55,36 +55,64 @@ func (s *Supervisor) Status() SupervisorStatus {
 			inside = append(inside, i)
 		}
 	}
-	services := make([]Service, len(inside))
+	nests := make([]nest, len(inside))
 	for n, i := range inside {
-		services[n] = s.members[i].service
+		nests[n] = s.members[i].service.(nest)
 	}
 	s.mu.Unlock()
 	for n, i := range inside { // not under mu, which is ours alone
-		st.Children[i].look(services[n])
+		st.Children[i].look(nests[n])
 	}
 	return st
 }
 
-// look adds what svc knows about itself.
-func (c *ChildStatus) look(svc Service) {
-	switch svc := svc.(type) {
-	case statuser:
-		in := svc.Status()
+// look adds what n knows about itself.
+func (c *ChildStatus) look(n nest) {
+	switch s := n.core(); {
+	case s.only == nil:
+		in := s.Status()
 		c.Inside = &in
-	case *Restarter:
-		if c.State == StateReady {
-			name := c.Name
-			c.Status = svc.Status()
-			c.Name = name
+	default:
+		in := s.Status().Children[0]
+		c.Inside = in.Inside
+		c.Generation, c.Restarts = in.Generation, in.Restarts
+		if c.State == StateReady || c.State == StateStarting {
+			c.State, c.Since, c.Trouble = in.State, in.Since, in.Trouble
+		} else if c.Trouble == nil {
+			c.Trouble = in.Trouble
 		}
 	}
 }
 
-// A statuser is a Supervisor or a Pool.
-type statuser interface {
-	Status() SupervisorStatus
-	Abandoned() []string
+// A nest is a Supervisor, a Pool or a Restarter, or has one embedded.
+type nest interface {
+	// core is what holds the children; nil if the value is.
+	core() *Supervisor
+}
+
+func (s *Supervisor) core() *Supervisor { return s }
+
+// unwrapped is svc, or what is inside of it if it is a Restarter.
+func unwrapped(svc Service) Service {
+	for {
+		n, ok := svc.(nest)
+		if !ok || n.core().only == nil {
+			return svc
+		}
+		svc = n.core().only
+	}
+}
+
+// innerHub is where the events of svc come from, nil if it has none.
+func innerHub(svc Service) *hub {
+	switch svc := svc.(type) {
+	case nest:
+		return &svc.core().hub
+	case *Tree:
+		return &svc.hub
+	default:
+		return nil
+	}
 }
 
 func (p phase) state() State {
@@ -115,23 +143,28 @@ func (m *member) report(c *ChildStatus, now time.Time) {
 }
 
 // Abandoned names the children whose goroutines should have ended and still run,
-// in the order of the alphabet, a name for each goroutine. A name inside an
-// inner supervisor comes as a path ("inner/worker").
+// in the order of the alphabet, a name for each goroutine. A name inside a
+// supervisor that is a child comes as a path ("inner/worker").
 func (s *Supervisor) Abandoned() []string {
 	s.mu.Lock()
 	var names []string
 	for r := range s.loose {
 		names = append(names, r.m.name)
 	}
-	inside := make(map[string]statuser)
+	inside := make(map[string]Service)
 	for _, m := range s.members {
-		if svc, ok := m.service.(statuser); ok {
-			inside[m.name] = svc
-		}
+		inside[m.name] = m.service
 	}
 	s.mu.Unlock()
 	for name, svc := range inside {
-		for _, n := range svc.Abandoned() {
+		var below []string
+		switch svc := unwrapped(svc).(type) {
+		case nest:
+			below = svc.core().Abandoned()
+		case *Tree:
+			below = svc.Unstopped()
+		}
+		for _, n := range below {
 			names = append(names, name+"/"+n)
 		}
 	}
@@ -191,7 +224,7 @@ func (c *ChildStatus) line(b *strings.Builder, now time.Time) {
 		fmt.Fprintf(b, ", next try in %s", max(t.NextTry.Sub(now), 0).Round(time.Millisecond))
 	}
 	if t.LastError != nil && c.State != StateReady {
-		text, _, _ := strings.Cut(t.LastError.Error(), "\n")
+		text, _, _ := strings.Cut(fmt.Sprint(t.LastError), "\n") // an Error that panics too
 		fmt.Fprintf(b, ": %s", text)
 	}
 }

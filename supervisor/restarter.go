@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -38,30 +39,35 @@ type Restarter struct {
 // NewRestarter makes a Restarter of svc, which must not be nil, and must not be
 // served by anybody else.
 func NewRestarter(svc Service, o Options) *Restarter {
-	if svc == nil {
+	if svc == nil || isNilNest(svc) {
 		panic("supervisor: NewRestarter of a nil Service")
 	}
 	spec := Spec{
 		Name: o.Name, Service: svc, Restart: o.Restart, Backoff: o.Backoff, Normal: o.Normal,
-		Shutdown:   Infinite,
-		Background: true, // its first start is a start like any other
+		Shutdown: Infinite,
 	}.withDefaults()
 	sup := newSupervisor(SupervisorOptions{Name: spec.Name, Intensity: o.Intensity})
-	sup.solo = true
+	sup.only = svc
 	r := &Restarter{sup: sup, child: newMember(sup, spec, sup.made)}
 	sup.insert(r.child, true)
 	r.child.attach()
 	return r
 }
 
+func (r *Restarter) core() *Supervisor {
+	if r == nil {
+		return nil
+	}
+	return r.sup
+}
+
 // nameOf is the name of a service that was given none.
 func nameOf(svc Service) string {
+	var name string
 	if s, ok := svc.(fmt.Stringer); ok {
-		if name := s.String(); name != "" {
-			return name
-		}
+		_ = contain(func() { name = s.String() }) // of a nil pointer, say
 	}
-	return fmt.Sprintf("%T", svc)
+	return cmp.Or(name, fmt.Sprintf("%T", svc))
 }
 
 // String returns the name.
@@ -100,7 +106,9 @@ func (r *Restarter) RestartNow() {
 	r.sup.mu.Lock()
 	defer r.sup.unlock()
 	if r.child.state == StateBackoff {
-		r.child.due(time.Now())
+		now := time.Now()
+		r.child.due(now)
+		r.sup.advance(now)
 	}
 }
 
@@ -119,3 +127,9 @@ func (r *Restarter) RestartNow() {
 // It may be called again after it has returned, and then starts the service at
 // once, with all counts of failures in a row at 0.
 func (r *Restarter) Serve(ctx context.Context) error { return r.sup.Serve(ctx) }
+
+// ServeReady is Serve, and calls ready, which must return at once, when the
+// service is ready for the first time, after however many starts.
+func (r *Restarter) ServeReady(ctx context.Context, ready func()) error {
+	return r.sup.ServeReady(ctx, ready)
+}

@@ -1,11 +1,17 @@
 package supervisor
 
-import "time"
+import (
+	"errors"
+	"time"
+
+	"github.com/thejerf/suture/v4"
+)
 
 // A run is one start of a member: one goroutine.
 type run struct {
 	m         *member
 	ctx       runContext
+	first     bool        // of its member
 	told      bool        // to stop
 	abandoned bool        // it did not, in time
 	over      bool        // it has ended
@@ -28,6 +34,9 @@ func (r *run) call() (exit error) {
 			exit = newPanicError(p)
 		}
 	}()
+	if _, ok := r.m.service.(*suture.Supervisor); ok && !r.first {
+		return errSutureAgain
+	}
 	if r.m.readies {
 		return r.m.service.(ReadyService).ServeReady(&r.ctx, r.becomeReady)
 	}
@@ -70,7 +79,9 @@ func (r *run) end(exit error, verdict ending) {
 		if !r.told {
 			s.cancels = append(s.cancels, r) // for what it left behind
 		}
-		if r.told || m.halt {
+		// What it wants for ever it wants also while others of its group stop.
+		forEver := !r.told && (verdict == final || verdict == treeEnd)
+		if (r.told || m.halt) && !forEver {
 			s.endedAsked(m, exit, now)
 		} else {
 			s.endedUnasked(m, exit, verdict, now)
@@ -92,12 +103,16 @@ func (r *run) overdue() {
 	s.running--
 	m.settleTrouble(now)
 	if s.loose == nil {
-		s.loose = make(map[*run]struct{})
+		s.loose = make(map[*run]uint64)
 	}
-	s.loose[r] = struct{}{}
+	s.loose[r] = m.generation
 	m.enter(StateAbandoned, now)
 	m.tell(EventAbandoned, now, nil)
 	m.unhalt()
-	m.released(ErrAbandoned)
+	m.released(ErrAbandoned, now)
 	s.advance(now)
 }
+
+// errSutureAgain is how a suture supervisor ends that is started a second time:
+// its Serve would block for ever, with nothing inside.
+var errSutureAgain = errors.New("a suture supervisor can be served only once: make a new one in each call of a ServiceFunc")

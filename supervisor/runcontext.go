@@ -34,8 +34,12 @@ func (c *runContext) Err() error {
 
 func (c *runContext) Value(key any) any { return c.serving.values.Value(key) }
 
+// String tells what it is. Printing the fields would read them without their lock.
+func (*runContext) String() string { return "supervisor.run" }
+
 // AfterFunc is what package context asks for, so that contexts derived from this
-// one need no goroutine to learn of its end.
+// one need no goroutine to learn of its end. As nobody else calls it, and what
+// that package wants to be called does not block, it is called without one too.
 func (c *runContext) AfterFunc(f func()) (stop func() bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

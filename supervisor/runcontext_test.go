@@ -3,6 +3,7 @@ package supervisor_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,6 +40,9 @@ func TestContextOfARun(t *testing.T) {
 		}
 		if _, ok := ctx.Deadline(); ok || ctx.Err() != nil || context.Cause(ctx) != nil {
 			t.Errorf("a running service's context has a deadline (%v) or has ended: %v", ok, ctx.Err())
+		}
+		if got := fmt.Sprint(ctx); got != "supervisor.run" {
+			t.Errorf("printed as %q", got)
 		}
 		derived, cancelDerived := context.WithCancelCause(ctx)
 		timed, cancelTimed := context.WithTimeout(derived, time.Hour)

@@ -18,7 +18,7 @@ var statesOf = map[supervisor.EventKind][]supervisor.State{
 	supervisor.EventReady:      {supervisor.StateReady},
 	supervisor.EventBackingOff: {supervisor.StateBackoff},
 	supervisor.EventGaveUp:     {supervisor.StateGaveUp},
-	supervisor.EventEnded:      {supervisor.StateEnded},
+	supervisor.EventEnded:      {supervisor.StateEnded, supervisor.StateIdle},
 	supervisor.EventStopping:   {supervisor.StateStopping},
 	supervisor.EventStopped:    {supervisor.StateIdle, supervisor.StateWaiting},
 	supervisor.EventAbandoned:  {supervisor.StateAbandoned},
@@ -210,6 +210,7 @@ func (c *simCheck) startsInOrder(k *checkedKid, e supervisor.Event, at time.Dura
 			c.fault("%v: %v still stops", e, o)
 		case before && (group || !k.started && !o.settled) && o.state == supervisor.StateStarting && !o.spec.Background:
 			c.fault("%v: %v is not ready yet", e, o)
+		case o.spec.Background && k.sup.loose[o.spec.Name] > 0: // nobody waits for it
 		case before && !k.started && !k.added && !o.added && !o.started:
 			c.fault("%v: %v was not started before it", e, o)
 		}

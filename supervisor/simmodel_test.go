@@ -59,7 +59,7 @@ type mKid struct {
 	want, halt   bool
 	gated        bool
 	again, final bool
-	trial        string // "", serve, add, restart
+	trial        string // "", serve, add, restart, restart terminated
 	keep         bool
 	gone         bool // deleted
 	generation   int
@@ -72,6 +72,7 @@ type mKid struct {
 
 type mRun struct {
 	kid                    *mKid
+	generation             int
 	told, abandoned, ended bool
 	act                    simAct
 }
@@ -121,12 +122,16 @@ func (m *model) build(k *simKid, path string, kid *mKid) *mSup {
 func (k *mKid) path() string { return strings.TrimPrefix(k.sup.path+"/"+k.plan.Spec.Name, "/") }
 
 func (k *mKid) tell(kind supervisor.EventKind, delay time.Duration) {
+	k.tellOf(k.generation, kind, delay)
+}
+
+func (k *mKid) tellOf(generation int, kind supervisor.EventKind, delay time.Duration) {
 	for above := k.sup.kid; above != nil; above = above.sup.kid {
 		if above.gone { // nobody hears what is inside
 			return
 		}
 	}
-	k.sup.trace.Events[k.path()] = append(k.sup.trace.Events[k.path()], eventLine(k.sup.now, kind, k.state, uint64(k.generation), delay))
+	k.sup.trace.Events[k.path()] = append(k.sup.trace.Events[k.path()], eventLine(k.sup.now, kind, k.state, uint64(generation), delay))
 }
 
 func tellAll(waiting *[]func(string), answer string) {
@@ -179,6 +184,9 @@ func (s *mSup) settle() bool {
 		case k.run != nil && k.run.abandoned && k.plan.Spec.AllowAbandoned:
 			k.run = nil
 		}
+		if k.run != nil && k.plan.Spec.Background {
+			continue
+		}
 		if k.run != nil || k.state == supervisor.StateBackoff {
 			return false
 		}
@@ -218,6 +226,7 @@ func (k *mKid) start() {
 		r.act, k.acts = k.acts[0], k.acts[1:]
 	}
 	k.generation++
+	r.generation = k.generation
 	k.state = supervisor.StateStarting
 	kind := supervisor.EventStarting
 	if k.again {
@@ -329,13 +338,19 @@ func (s *mSup) do(op simOp, answer func(string)) {
 		answer(supervisor.ErrAbandoned.Error())
 	case k.running():
 		answer(supervisor.ErrRunning.Error())
-	case k.state == supervisor.StateWaiting:
+	case k.want && k.state != supervisor.StateBackoff:
 		answer(supervisor.ErrRestarting.Error())
 	case k.state == supervisor.StateBackoff:
 		k.starts = append(k.starts, answer)
 		k.goOn()
 	default:
 		k.want, k.step, k.host, k.trial = true, 0, 0, "restart"
+		if k.state != supervisor.StateEnded {
+			k.trial = "restart terminated"
+		}
+		if k.plan.Spec.Background {
+			k.trial = ""
+		}
 		k.starts = append(k.starts, answer)
 		k.start()
 	}
@@ -410,7 +425,7 @@ func (s *mSup) stopChild(name string, answer func(string)) {
 }
 
 func (k *mKid) terminate(answer func(string)) {
-	k.want, k.gated, k.trial = false, false, ""
+	k.want, k.gated, k.again, k.trial = false, false, false, ""
 	tellAll(&k.starts, supervisor.ErrTerminated.Error())
 	switch {
 	case k.state == supervisor.StateAbandoned:
@@ -418,7 +433,7 @@ func (k *mKid) terminate(answer func(string)) {
 		k.forget()
 	case k.run != nil:
 		k.ends = append(k.ends, answer)
-		if !k.run.told {
+		if !k.run.told && k.sup.phase != "stopping" {
 			k.stop()
 		}
 	default:

@@ -3,6 +3,7 @@ package supervisor_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/poppobuilder/poppobuilder/supervisor"
@@ -29,11 +30,12 @@ func (s *mSup) endRun(r *mRun, how outcome) {
 				k.state = supervisor.StateWaiting
 			}
 		}
-		k.tell(exited, 0)
+		k.tellOf(r.generation, exited, 0)
 		return
 	}
 	early := k.state == supervisor.StateStarting
-	asked := r.told || k.halt
+	forEver := !r.told && (how == terminate || how == final)
+	asked := (r.told || k.halt) && !forEver
 	k.forgive()
 	k.run, k.halt = nil, false
 	if asked {
@@ -50,6 +52,7 @@ func (s *mSup) endRun(r *mRun, how outcome) {
 	over := func(st supervisor.State, kind supervisor.EventKind) {
 		k.want, k.gated, k.state = false, false, st
 		k.tell(exited, 0)
+		tellAll(&k.ends, "ok")
 		k.tell(kind, 0)
 	}
 	switch {
@@ -62,13 +65,17 @@ func (s *mSup) endRun(r *mRun, how outcome) {
 		over(supervisor.StateEnded, supervisor.EventEnded)
 		tellAll(&k.starts, "ok")
 		if k.plan.Spec.Significant && (s.plan.Auto == supervisor.AnySignificant || !slices.ContainsFunc(s.kids, func(o *mKid) bool {
-			return o.plan.Spec.Significant && (o.want || o.running())
+			return o.plan.Spec.Significant && o.want
 		})) {
 			s.shutdown(succeeds, "ok")
 		}
 		k.forget()
 	case early && k.trial != "":
-		over(supervisor.StateEnded, supervisor.EventEnded)
+		st := supervisor.StateEnded
+		if k.trial == "restart terminated" {
+			st = supervisor.StateIdle
+		}
+		over(st, supervisor.EventEnded)
 		tellAll(&k.starts, "start error")
 		switch k.trial {
 		case "serve":
@@ -101,6 +108,7 @@ func (s *mSup) failed(k *mKid, how outcome, exited supervisor.EventKind) {
 				}
 			}
 			if recent > max(limit.MaxRestarts, 0) {
+				tellAll(&k.starts, "start error")
 				k.want, k.gated, k.state = false, false, supervisor.StateGaveUp
 				k.tell(exited, 0)
 				k.tell(supervisor.EventGaveUp, 0)
@@ -161,6 +169,9 @@ func (k *mKid) pull() {
 	}
 	if k.want {
 		k.gated, k.again = true, true
+		if strings.HasPrefix(k.trial, "restart") {
+			k.trial = ""
+		}
 	}
 }
 
@@ -180,13 +191,13 @@ func (k *mKid) forget() {
 
 func (s *mSup) drop(k *mKid) {
 	s.kids = slices.DeleteFunc(s.kids, func(o *mKid) bool { return o == k })
+	k.gone = true
+	k.tell(supervisor.EventDeleted, 0)
 }
 
 func (s *mSup) remove(k *mKid) {
 	s.drop(k)
 	s.kept = slices.DeleteFunc(s.kept, func(o *mKid) bool { return o == k })
-	k.gone = true
-	k.tell(supervisor.EventDeleted, 0)
 }
 
 func (s *mSup) shutdown(cause outcome, is string) {
@@ -212,7 +223,11 @@ func (s *mSup) shutdown(cause outcome, is string) {
 func (s *mSup) finish() {
 	s.phase = "idle"
 	s.kept = slices.DeleteFunc(s.kept, func(k *mKid) bool { return k.trial == "add" })
-	s.kids = slices.Clone(s.kept)
+	for _, k := range slices.Clone(s.kids) {
+		if !slices.Contains(s.kept, k) {
+			s.drop(k)
+		}
+	}
 	if s.kid == nil {
 		s.over, s.err = true, fmt.Sprintf("%v: %s", s.now, s.causeIs)
 		return

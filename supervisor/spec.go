@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/thejerf/suture/v4"
@@ -134,8 +135,7 @@ func (sp Spec) withDefaults() Spec {
 	}
 	if sp.Shutdown == 0 {
 		sp.Shutdown = defaultTime
-		switch sp.Service.(type) {
-		case *Supervisor, *Pool, *Tree, *suture.Supervisor:
+		if holdsOthers(sp.Service) {
 			sp.Shutdown = Infinite
 		}
 	}
@@ -143,10 +143,29 @@ func (sp Spec) withDefaults() Spec {
 	return sp
 }
 
+// holdsOthers reports whether svc is a supervisor, or a Restarter of one.
+func holdsOthers(svc Service) bool {
+	if isNilNest(svc) {
+		return false
+	}
+	switch unwrapped(svc).(type) {
+	case nest, *Tree, *suture.Supervisor:
+		return true
+	default:
+		return false
+	}
+}
+
+// isNilNest reports whether svc is a nil pointer to a supervisor.
+func isNilNest(svc Service) bool {
+	n, ok := svc.(nest)
+	return ok && n.core() == nil
+}
+
 // check returns what is wrong with sp, which has its defaults.
-func (sp *Spec) check(auto AutoShutdown) error {
+func (sp *Spec) check(auto AutoShutdown) []error {
 	var errs []error
-	if sp.Service == nil {
+	if sp.Service == nil || isNilNest(sp.Service) {
 		errs = append(errs, errors.New("has no service"))
 	}
 	if sp.Restart < Permanent || sp.Restart > Temporary {
@@ -160,6 +179,15 @@ func (sp *Spec) check(auto AutoShutdown) error {
 	}
 	if sp.Significant && auto == Never {
 		errs = append(errs, errors.New("is significant, but the supervisor's auto shutdown is never"))
+	}
+	return errs
+}
+
+// specErrors makes one *SpecError of each fault, joined.
+func specErrors(supervisor, child string, faults []error) error {
+	errs := make([]error, len(faults))
+	for i, err := range faults {
+		errs[i] = &SpecError{Supervisor: supervisor, Child: child, Err: err}
 	}
 	return errors.Join(errs...)
 }
@@ -207,32 +235,61 @@ func (m *member) judge(exit error) (e ending, err error) {
 			e, err = failed, fmt.Errorf("judge the end of %s: %w", m.name, newPanicError(p))
 		}
 	}()
-	switch startCause(exit).(type) {
-	case *PanicError, *IntensityError: // whatever they wrap
-		return failed, exit
-	}
 	ok := m.policy.Load().normal
 	switch {
-	case errors.Is(exit, ErrTerminateTree):
+	case isPanic(exit): // whatever its value is
+		return failed, exit
+	case says(exit, func(err error) bool { return is(err, ErrTerminateTree) }):
 		return treeEnd, exit
-	case errors.Is(exit, ErrDoNotRestart):
+	case says(exit, func(err error) bool { return is(err, ErrDoNotRestart) }):
 		return final, exit
 	case ok != nil && ok(exit), ok == nil && exit == nil:
 		return normal, exit
-	case isHost(exit):
+	case says(exit, isHost):
 		return hosts, exit
 	default:
 		return failed, exit
 	}
 }
 
-// startCause is how the innermost child ended of those whose start failed.
-func startCause(err error) error {
-	for {
-		start, ok := err.(*StartError)
-		if !ok {
-			return err
+// says reports whether is is true of err or of an error that it wraps. It is
+// errors.Is and errors.As by hand, for two reasons: what a panic was called with,
+// and the failures that made a supervisor give up, say nothing; and the reflection
+// of errors.As makes the stack of a short-lived goroutine grow, which takes longer
+// than all else that a restart does.
+func says(err error, is func(error) bool) bool {
+	for err != nil {
+		switch err.(type) {
+		case *PanicError, *IntensityError:
+			return false
 		}
-		err = start.Err
+		if is(err) {
+			return true
+		}
+		switch wraps := err.(type) {
+		case interface{ Unwrap() error }:
+			err = wraps.Unwrap()
+		case interface{ Unwrap() []error }:
+			return slices.ContainsFunc(wraps.Unwrap(), func(err error) bool { return says(err, is) })
+		default:
+			return false
+		}
 	}
+	return false
+}
+
+// is reports whether err itself is target, or claims to be.
+func is(err, target error) bool {
+	if err == target {
+		return true
+	}
+	claims, ok := err.(interface{ Is(error) bool })
+	return ok && claims.Is(target)
+}
+
+// isHost reports whether err itself says that the host could not do its part, as
+// opposed to the service.
+func isHost(err error) bool {
+	h, ok := err.(interface{ Host() bool })
+	return ok && h.Host()
 }

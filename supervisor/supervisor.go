@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,7 +38,7 @@ type Supervisor struct {
 	hub  hub
 	pool bool // children have no order, and are gone when they have ended
 	made time.Time
-	solo bool // it is the inside of a Restarter: the end of its only child is its own
+	only Service // not nil in a Restarter: its only child, whose end is its own
 
 	// mu guards what follows, and all of every member. There is no owner loop:
 	// whoever brings news (a run that ended, a timer, an administrator) takes
@@ -48,13 +49,13 @@ type Supervisor struct {
 	latest  *policy   // of the member that was made last
 	members []*member // in the order of their start
 	byName  map[string]*member
-	loose   map[*run]struct{} // abandoned runs
-	since   time.Time         // of phase
-	number  int               // of the latest pool child
-	events  []Event           // to be delivered by unlock
-	closes  []chan struct{}   // to be closed by unlock, when its events are out
-	cancels []*run            // to be cancelled by unlock
-	starts  []*run            // to be started by unlock
+	loose   map[*run]uint64 // abandoned runs and their generations
+	since   time.Time       // of phase
+	number  int             // of the latest pool child
+	events  []Event         // to be delivered by unlock
+	closes  []chan struct{} // to be closed by unlock, when its events are out
+	cancels []*run          // to be cancelled by unlock
+	starts  []*run          // to be started by unlock
 
 	phase    phase
 	serving  *serving // nil if there is none
@@ -93,8 +94,8 @@ const (
 func New(o SupervisorOptions) (*Supervisor, error) {
 	s := newSupervisor(o)
 	var errs []error
-	bad := func(child string, err error) {
-		errs = append(errs, &SpecError{Supervisor: s.opts.Name, Child: child, Err: err})
+	bad := func(child string, faults ...error) {
+		errs = append(errs, specErrors(s.opts.Name, child, faults))
 	}
 	if o.Strategy < OneForOne || o.Strategy > RestForOne {
 		bad("", fmt.Errorf("strategy is %v, want OneForOne, OneForAll or RestForOne", o.Strategy))
@@ -104,12 +105,8 @@ func New(o SupervisorOptions) (*Supervisor, error) {
 	}
 	for i, spec := range o.Children {
 		spec = spec.withDefaults()
-		if err := spec.check(o.AutoShutdown); err != nil {
-			name := spec.Name
-			if name == "" {
-				name = fmt.Sprintf("number %d", i)
-			}
-			bad(name, err)
+		if faults := spec.check(o.AutoShutdown); faults != nil {
+			bad(cmp.Or(spec.Name, fmt.Sprintf("number %d", i)), faults...)
 			continue
 		}
 		if s.byName[spec.Name] != nil {
@@ -159,7 +156,8 @@ func (s *Supervisor) Subscribe(n int) *Subscription { return s.hub.subscribe(n) 
 //   - a *[StartError] if a child ended before it was ready, and that was its
 //     first start (see [Spec].Background);
 //   - an *[IntensityError] after too many restarts;
-//   - nil if [SupervisorOptions].AutoShutdown wanted it to end;
+//   - nil if [SupervisorOptions].AutoShutdown wanted it to end, which suture
+//     takes for a failure;
 //   - an error that wraps [ErrTerminateTree] if a child returned such an error;
 //   - one that wraps [ErrAlreadyServed] if another Serve is going on.
 //
@@ -169,8 +167,9 @@ func (s *Supervisor) Serve(ctx context.Context) error {
 	return s.ServeReady(ctx, func() {})
 }
 
-// ServeReady is Serve, and calls ready when all children have been ready. If
-// ready panics, the children are stopped, and a *[PanicError] comes back.
+// ServeReady is Serve, and calls ready, which must return at once, when all
+// children have been ready. If ready panics, the children are stopped, and a
+// *[PanicError] comes back.
 func (s *Supervisor) ServeReady(ctx context.Context, ready func()) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -179,6 +178,13 @@ func (s *Supervisor) ServeReady(ctx context.Context, ready func()) error {
 	if sv == nil {
 		return fmt.Errorf("serve %s: %w: %w", s, ErrAlreadyServed, ErrDoNotRestart)
 	}
+	returned := false
+	defer func() {
+		if !returned { // ready has called runtime.Goexit
+			s.stop(errGoexit)
+			<-sv.stopped
+		}
+	}()
 	select {
 	case <-sv.up:
 		if err := contain(ready); err != nil {
@@ -193,6 +199,7 @@ func (s *Supervisor) ServeReady(ctx context.Context, ready func()) error {
 		s.stop(ctx.Err())
 	}
 	<-sv.stopped
+	returned = true
 	return sv.cause
 }
 
@@ -284,8 +291,9 @@ func (s *Supervisor) end(now time.Time) {
 	s.members = slices.DeleteFunc(s.members, func(m *member) bool {
 		gone := !m.keep || m.trial == addTrial
 		if gone {
-			m.detach()
 			delete(s.byName, m.name)
+			m.detach()
+			m.tell(EventDeleted, now, nil)
 		}
 		return gone
 	})
@@ -302,7 +310,7 @@ func (s *Supervisor) insert(m *member, keep bool) {
 }
 
 // drop takes m out. A run of it may still be going on, abandoned.
-func (s *Supervisor) drop(m *member) {
+func (s *Supervisor) drop(m *member, now time.Time) {
 	last := len(s.members) - 1
 	if s.pool { // no order to be kept
 		s.members[m.pos] = s.members[last]
@@ -323,7 +331,6 @@ func (s *Supervisor) drop(m *member) {
 		}
 	}
 	delete(s.byName, m.name)
-	if !m.keep {
-		m.detach()
-	}
+	m.detach()
+	m.tell(EventDeleted, now, nil)
 }

@@ -36,7 +36,7 @@ supervisor "root": auto shutdown is AutoShutdown(-1), want Never, AnySignificant
 supervisor "root": child "a": has no service
 supervisor "root": child "number 1": has no service
 supervisor "root": child "b": restart is Restart(5), want Permanent, Transient or Temporary
-shutdown is -7ns, want 0 or more, or Brutal
+supervisor "root": child "b": shutdown is -7ns, want 0 or more, or Brutal
 supervisor "root": child "c": is significant and permanent: only a transient or temporary child can be significant
 supervisor "root": child "e": is the second child of this name`
 	if diff := cmp.Diff(want, err.Error()); diff != "" {
