@@ -131,10 +131,10 @@ func (w *Writer) tidy() {
 	if w.limits.MaxFiles > 0 {
 		surplus = len(all) - w.limits.MaxFiles
 	}
-	compressible := false
+	compressible := false // at least one
 	for i, r := range all {
 		if i >= surplus && !w.tooOld(r) {
-			compressible = compressible || r.plain
+			compressible = compressible || r.plain && !w.limits.Plain
 			continue
 		}
 		if r.plain {
