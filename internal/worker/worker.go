@@ -62,6 +62,7 @@ const (
 // A Channel is the worker's end of its channel; an [ipc.Conn] is one.
 type Channel interface {
 	Send(context.Context, ipc.Body) error
+	Post(ipc.Body) error
 	Receive() (ipc.Message, error)
 	Close() error
 }
@@ -145,7 +146,7 @@ func (w *worker) loop(ctx context.Context) error {
 			done = nil
 			w.leave(w.run.grace())
 		case <-beat:
-			w.send(ipc.Heartbeat{})
+			_ = w.ch.Post(ipc.Heartbeat{}) // a master that was stopped needs only the latest
 		case status := <-events.ended:
 			w.run.leaderEnded(status)
 		case <-events.timeout:

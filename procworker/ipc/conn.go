@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -27,6 +28,7 @@ type Stats struct {
 	Unknown   uint64 // of these, messages whose type this version does not know
 	Malformed uint64 // lines reported as *MalformedError
 	Internal  uint64 // Node's own NODE_ messages, skipped
+	Replaced  uint64 // posted messages that a newer one has replaced
 }
 
 // A Conn is one end of a channel. Make one with [NewConn] or [FromEnv].
@@ -43,7 +45,13 @@ type Conn struct {
 	turn chan struct{}
 	torn bool // guarded by turn
 
-	sent, received, unknown, malformed, internal atomic.Uint64
+	sent, received, unknown, malformed, internal, replaced atomic.Uint64
+
+	mu      sync.Mutex // guards what follows; it may be taken with the turn
+	posts   []posted
+	posting bool // the goroutine of poster exists
+	closed  bool
+	poster  sync.WaitGroup
 }
 
 // NewConn returns the channel end that reads and writes rwc, which it owns
@@ -94,6 +102,11 @@ func (c *Conn) write(ctx context.Context, line []byte) error {
 		}
 	}
 	defer func() { <-c.turn }()
+	return c.writeNow(ctx, line)
+}
+
+// writeNow writes a line. It is the caller's turn.
+func (c *Conn) writeNow(ctx context.Context, line []byte) error {
 	if c.torn {
 		return ErrTorn
 	}
@@ -182,12 +195,9 @@ func (c *Conn) Stats() Stats {
 		Unknown:   c.unknown.Load(),
 		Malformed: c.malformed.Load(),
 		Internal:  c.internal.Load(),
+		Replaced:  c.replaced.Load(),
 	}
 }
-
-// Close closes this end. The other side receives what was sent, and then
-// [io.EOF].
-func (c *Conn) Close() error { return c.rwc.Close() }
 
 // Decode stores the message's object in v, which is usually a pointer to one
 // of this package's bodies. Keys that v does not have are ignored.
