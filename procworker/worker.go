@@ -92,6 +92,7 @@ type Worker struct {
 	Stop Stop
 
 	malformed atomic.Uint64
+	unknown   atomic.Uint64
 	dropped   atomic.Uint64
 
 	// mu guards all below. It is never held while something blocks.

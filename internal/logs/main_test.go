@@ -20,6 +20,9 @@ func TestMain(m *testing.M) {
 	if count := os.Getenv(envPrint); count != "" {
 		os.Exit(printLines(count))
 	}
+	if path := os.Getenv("LOGS_TEST_STARVE"); path != "" {
+		os.Exit(starve(path))
+	}
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/poppobuilder/poppobuilder/procworker.serveForks"))
 }
 

@@ -101,7 +101,7 @@ func readNames(dir string) ([]string, error) {
 // one. The caller holds mu.
 func (w *Writer) rotate() error {
 	all, err := listRotated(w.path)
-	if err != nil {
+	if err != nil && w.number == 0 {
 		return err
 	}
 	w.number = max(w.number, newestNumber(all)) + 1

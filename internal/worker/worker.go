@@ -155,6 +155,8 @@ func (w *worker) loop(ctx context.Context) error {
 			w.run.kill()
 		case total := <-events.empty:
 			w.run.nobodyLeft(total)
+		case lost := <-events.losing:
+			_ = w.ch.Post(ipc.Metrics{Run: w.run.spec.ID, Metrics: map[string]float64{ipc.LostLines: float64(lost)}})
 		case <-events.drained:
 			w.run.outputEnded()
 		}
