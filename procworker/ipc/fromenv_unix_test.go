@@ -25,6 +25,9 @@ func playRole(role string) int {
 	if role == lastWords {
 		return playLastWords()
 	}
+	if strings.HasPrefix(role, "beside") {
+		return playBeside(role)
+	}
 	conn, err := ipc.FromEnv()
 	if err != nil {
 		fmt.Println(err)
