@@ -46,11 +46,13 @@ func (l *Lines) Write(p []byte) (int, error) {
 	}
 	for len(p) > 0 {
 		// Whole lines need no copy, unless the first one has begun before.
-		if whole := l.whole(p); len(l.buf) == 0 && whole > 0 {
-			_, err := l.w.Write(p[:whole])
-			note(err)
-			p = p[whole:]
-			continue
+		if len(l.buf) == 0 {
+			if whole := l.whole(p); whole > 0 {
+				_, err := l.w.Write(p[:whole])
+				note(err)
+				p = p[whole:]
+				continue
+			}
 		}
 		// One byte more than the longest line: there is its newline, or
 		// else it is too long.
