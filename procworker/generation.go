@@ -179,6 +179,9 @@ func (g *generation) receive() {
 			return
 		default:
 			g.touch()
+			if !m.Known() {
+				g.w.unknown.Add(1)
+			}
 			g.handle(m)
 		}
 	}

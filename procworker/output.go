@@ -1,6 +1,7 @@
 package procworker
 
 import (
+	"bytes"
 	"io"
 	"os"
 	"sync"
@@ -9,31 +10,43 @@ import (
 )
 
 const (
-	outputChunk = 32 << 10 // bytes of one read
-	outputQueue = 1 << 20  // bytes kept for a slow writer
+	outputQueue = 1 << 20 // bytes kept for a slow writer
+	outputPipe  = 256 << 10
+	// outputPatience is how long a child may have to wait for a writer that
+	// takes nothing. It is for a disk that is slow; one that hangs costs the
+	// child this time once, and then lines.
+	outputPatience = 2 * time.Second
 	// outputWait bounds how long a writer may take after the child's end.
 	outputWait = 5 * time.Second
+	// longestSkip is how much is dropped at most in search of a line's end.
+	longestSkip = 64 << 10
 )
 
 // An output copies a child's pipe to a writer. One goroutine reads and never
-// waits for the other one, which writes.
+// waits long for the other one, which writes.
 type output struct {
 	src     *drainFile
 	dst     io.Writer
 	dropped *atomic.Uint64 // bytes
 
-	mu    sync.Mutex // guards queue
-	queue []byte
-	more  chan struct{} // there is something in the queue; closed at the end
-	done  chan struct{} // closed when the writer has returned
+	mu   sync.Mutex // guards what follows
+	ring ring
+	busy int // bytes at the beginning of the ring that are being written
+	turn int // how often the writer has taken something
+
+	more chan struct{} // there is something in the ring; closed at the end
+	room chan struct{} // there is room in the ring
+	done chan struct{} // closed when the writer has returned
 }
 
 func newOutput(src *os.File, dst io.Writer, dropped *atomic.Uint64) *output {
+	widen(src, outputPipe)
 	return &output{
 		src:     newDrainFile(src, outputBudget),
 		dst:     dst,
 		dropped: dropped,
 		more:    make(chan struct{}, 1),
+		room:    make(chan struct{}, 1),
 		done:    make(chan struct{}),
 	}
 }
@@ -45,51 +58,135 @@ func (o *output) start() {
 
 func (o *output) read() {
 	defer close(o.more)
-	chunk := make([]byte, outputChunk)
 	for {
-		n, err := o.src.Read(chunk)
-		if n > 0 {
-			o.put(chunk[:n])
+		free := o.free()
+		if free == nil {
+			if !o.drop() {
+				return
+			}
+			continue
 		}
+		n, err := o.src.Read(free)
+		o.mu.Lock()
+		o.ring.extend(n)
+		o.mu.Unlock()
+		wake(o.more)
 		if err != nil {
 			return
 		}
 	}
 }
 
-func (o *output) put(p []byte) {
+// free returns room to read into, for which it waits; nil if there is none
+// for too long.
+func (o *output) free() []byte {
+	if free := o.freeNow(); free != nil {
+		return free
+	}
+	timer := time.NewTimer(outputPatience)
+	defer timer.Stop()
+	for {
+		select {
+		case <-o.room: // maybe since before the ring was full
+		case <-timer.C:
+			return o.freeNow()
+		}
+		if free := o.freeNow(); free != nil {
+			return free
+		}
+	}
+}
+
+func (o *output) freeNow() []byte {
 	o.mu.Lock()
-	room := outputQueue - len(o.queue)
-	o.queue = append(o.queue, p[:min(len(p), room)]...)
+	defer o.mu.Unlock()
+	return o.ring.free(outputQueue)
+}
+
+// drop reads without keeping anything until the writer has taken something,
+// and on to the end of a line. It begins behind the last whole line, so that
+// no line is ever glued to half of another one. It reports whether there is
+// more to read.
+func (o *output) drop() bool {
+	o.mu.Lock()
+	cut := o.ring.cutLine(max(o.busy, o.ring.used()-longestSkip))
+	turn := o.turn
+	broken := o.ring.used() == 0 || !o.ring.endsLine() // the writer has its beginning
 	o.mu.Unlock()
-	if len(p) > room {
-		o.dropped.Add(uint64(len(p) - room))
+	o.dropped.Add(uint64(cut))
+
+	chunk := make([]byte, 32<<10)
+	inLine := broken || cut > 0
+	for skipped := 0; ; {
+		n, err := o.src.Read(chunk)
+		end := 0 // of what is dropped
+		switch i := bytes.IndexByte(chunk[:n], '\n'); {
+		case !o.hasRoom(turn):
+			end = n
+		case !inLine || skipped > longestSkip:
+		case i >= 0:
+			end = i + 1
+		default:
+			end, skipped = n, skipped+n
+		}
+		if n > 0 && end == n {
+			inLine = chunk[n-1] != '\n'
+		}
+		o.dropped.Add(uint64(end))
+		if kept := chunk[end:n]; len(kept) > 0 {
+			o.resume(kept, broken)
+			return err == nil
+		}
+		if err != nil {
+			return false
+		}
 	}
-	select {
-	case o.more <- struct{}{}:
-	default: // the writer has not looked since the last time
+}
+
+// hasRoom reports whether the writer has made room since a turn.
+func (o *output) hasRoom(turn int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.turn > turn && o.ring.used() < outputQueue/2
+}
+
+// resume goes on with p after something was dropped.
+func (o *output) resume(p []byte, broken bool) {
+	o.mu.Lock()
+	if broken {
+		o.ring.write([]byte("\n"), outputQueue)
 	}
+	o.ring.write(p, outputQueue)
+	o.mu.Unlock()
+	wake(o.more)
 }
 
 func (o *output) write() {
 	defer close(o.done)
-	var spare []byte
 	for open := true; open; {
 		_, open = <-o.more
-		o.mu.Lock()
-		batch := o.queue
-		o.queue = spare[:0]
-		o.mu.Unlock()
-		if len(batch) > 0 {
+		for {
+			batch := o.take()
+			if len(batch) == 0 {
+				break
+			}
 			if n, err := o.dst.Write(batch); err != nil || n < len(batch) {
 				o.dropped.Add(uint64(len(batch) - max(0, min(n, len(batch)))))
 			}
 		}
-		spare = batch
-		if cap(spare) > 2*outputChunk {
-			spare = nil // a burst does not keep its memory
-		}
 	}
+}
+
+// take gives the batch before back, and returns the next one.
+func (o *output) take() []byte {
+	o.mu.Lock()
+	o.ring.release(o.busy)
+	batch := o.ring.next()
+	o.busy = len(batch)
+	o.turn++
+	o.mu.Unlock()
+	wake(o.room)
+	return batch
 }
 
 // finish hands over what is left. The child is dead.
@@ -101,9 +198,16 @@ func (o *output) finish() {
 	case <-o.done:
 	case <-timer.C:
 		o.mu.Lock()
-		o.dropped.Add(uint64(len(o.queue)))
-		o.queue = nil
+		o.dropped.Add(uint64(o.ring.truncate(o.busy)))
 		o.mu.Unlock()
 	}
 	_ = o.src.Close()
+}
+
+// wake puts a token in a channel that has room for one.
+func wake(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }

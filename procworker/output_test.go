@@ -1,13 +1,17 @@
 package procworker_test
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/poppobuilder/poppobuilder/procworker"
 )
@@ -88,6 +92,105 @@ func TestOutputNeverBlocksTheChild(t *testing.T) {
 	}
 	if dropped := w.Snapshot().DroppedOutput; dropped != 100000 {
 		t.Errorf("dropped %d bytes, want 100000", dropped)
+	}
+}
+
+// A writer that is slower than the child, but goes on, gets everything.
+func TestOutputWaitsForASlowWriter(t *testing.T) {
+	t.Parallel()
+	const lines = 60_000
+	r, slow := io.Pipe()
+	defer r.Close()
+	w := &procworker.Worker{Command: []string{"seq", "-f", "line %032.0f", "1", fmt.Sprint(lines)}, Stdout: slow}
+	result := make(chan error, 1)
+	go func() {
+		defer slow.Close()
+		result <- w.Serve(t.Context())
+	}()
+	scanner := bufio.NewScanner(&smallReader{r})
+	for i := 1; i <= lines; i++ {
+		if want := fmt.Sprintf("line %032d", i); !scanner.Scan() || scanner.Text() != want {
+			t.Fatalf("got %q, want %q: %v", scanner.Text(), want, scanner.Err())
+		}
+	}
+	if err := <-result; err != nil {
+		t.Fatal(err)
+	}
+	if dropped := w.Snapshot().DroppedOutput; dropped > 0 {
+		t.Errorf("dropped %d bytes", dropped)
+	}
+}
+
+// A smallReader reads 512 bytes at a time.
+type smallReader struct{ io.Reader }
+
+func (r *smallReader) Read(p []byte) (int, error) { return r.Reader.Read(p[:min(len(p), 512)]) }
+
+// What a writer that hangs does not take is dropped in whole lines, and it is
+// as if nothing had been when it goes on.
+func TestOutputDropsWholeLines(t *testing.T) {
+	t.Parallel()
+	const lines, more = 200_000, 100
+	gate := make(chan struct{})
+	var out gatedBuffer
+	out.gate = gate
+	w := shell(t, fmt.Sprintf(`seq -f "line %%020.0f" 1 %d; %s read line <&3; seq -f "line %%020.0f" %d %d; printf end`, lines, sayReady, lines+1, lines+more))
+	w.Stdout = &out
+	s := serve(t, w).awaitReady() // it has written all, and nobody has taken anything
+	close(gate)
+	out.await(t, "\n") // the queue is being emptied
+	if err := w.Send(t.Context(), note{Type: "note"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.end(); err != nil {
+		t.Fatal(err)
+	}
+	const size = len("line 00000000000000000001\n")
+	text, last, count := out.buf.String(), 0, 0
+	for line := range strings.Lines(text) {
+		var n int
+		if line == "end" {
+			continue
+		}
+		if _, err := fmt.Sscanf(line, "line %d\n", &n); err != nil || len(line) != size || n <= last {
+			t.Fatalf("line %q after %d: %v", line, last, err)
+		}
+		last = n
+		count++
+	}
+	if last != lines+more || !strings.HasSuffix(text, "end") {
+		t.Errorf("got an end of %q", text[max(0, len(text)-2*size):])
+	}
+	dropped := w.Snapshot().DroppedOutput
+	if want := uint64((lines + more - count) * size); dropped != want || dropped == 0 {
+		t.Errorf("dropped %d bytes, want %d: %d lines", dropped, want, lines+more-count)
+	}
+}
+
+// A gatedBuffer takes nothing before its gate is open.
+type gatedBuffer struct {
+	gate <-chan struct{}
+	lockedBuffer
+}
+
+func (b *gatedBuffer) Write(p []byte) (int, error) {
+	<-b.gate
+	return b.lockedBuffer.Write(p)
+}
+
+// await waits until something has been written.
+func (b *gatedBuffer) await(t *testing.T, part string) {
+	t.Helper()
+	for deadline := time.Now().Add(hangGuard); ; time.Sleep(time.Millisecond) {
+		b.mu.Lock()
+		found := strings.Contains(b.buf.String(), part)
+		b.mu.Unlock()
+		if found {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%q was not written", part)
+		}
 	}
 }
 

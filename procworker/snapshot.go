@@ -54,6 +54,9 @@ type Snapshot struct {
 	Metrics map[string]float64
 	// Malformed counts the malformed lines of all generations.
 	Malformed uint64
+	// Unknown counts the messages of all generations whose type is none of
+	// package ipc's; OnMessage gets them like all others.
+	Unknown uint64
 	// DroppedOutput counts the bytes of output, of all generations, that no
 	// writer took.
 	DroppedOutput uint64
@@ -79,6 +82,7 @@ func (w *Worker) Snapshot() Snapshot {
 	s := w.snap
 	s.Name = w.String()
 	s.Malformed = w.malformed.Load()
+	s.Unknown = w.unknown.Load()
 	s.DroppedOutput = w.dropped.Load()
 	if s.LastExit != nil {
 		exit := *s.LastExit

@@ -47,12 +47,14 @@ type Worker struct {
 	Stdin *os.File
 	// Stdout and Stderr take the child's output. Default: the null device. An
 	// *os.File is handed to the child itself. For any other writer a pipe is
-	// drained all the time, so the child never waits for the writer: what the
-	// writer has not taken is kept up to 1 MiB, and what does not fit, or what
-	// it refuses with an error, is dropped and counted
-	// ([Snapshot.DroppedOutput]). If both are the same writer they share one
-	// pipe, and it has one caller at a time. Calls of Write have ended when
-	// Serve returns, except for one that takes longer than 5 s after the end.
+	// drained all the time. What a slow writer has not taken yet is kept up to
+	// 1 MiB; then the child waits for it, but never for one that hangs: of a
+	// writer that takes nothing for 2 s, or returns an error, output is dropped
+	// and counted ([Snapshot.DroppedOutput]), in whole lines as long as these
+	// are shorter than 64 KiB, until it goes on. If both are the same writer
+	// they share one pipe, and it has one caller at a time. Calls of Write have
+	// ended when Serve returns, except for one that takes longer than 5 s after
+	// the end.
 	Stdout, Stderr io.Writer
 
 	// IPC gives the child a channel on descriptor 3, which the variables
@@ -90,6 +92,7 @@ type Worker struct {
 	Stop Stop
 
 	malformed atomic.Uint64
+	unknown   atomic.Uint64
 	dropped   atomic.Uint64
 
 	// mu guards all below. It is never held while something blocks.

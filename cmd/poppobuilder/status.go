@@ -150,8 +150,26 @@ func writeStatus(w io.Writer, s *api.Status) {
 	if s.Reload != nil && !s.Reload.OK {
 		fmt.Fprintf(w, "Last reload was refused: %s\n", s.Reload.Error)
 	}
-	if s.Dropped.Events > 0 || s.Dropped.LogLines > 0 {
-		fmt.Fprintf(w, "Dropped: %d events, %d log lines\n", s.Dropped.Events, s.Dropped.LogLines)
+	writeDropped(w, s.Dropped)
+}
+
+// writeDropped writes what was lost, if anything was.
+func writeDropped(w io.Writer, d api.Dropped) {
+	if d.Events > 0 || d.LogLines > 0 {
+		fmt.Fprintf(w, "Dropped: %d events, %d log lines\n", d.Events, d.LogLines)
+	}
+	for _, log := range d.Logs {
+		fmt.Fprintf(w, "  %s: %d lines", log.Log, log.Lines)
+		if log.Error != "" {
+			fmt.Fprintf(w, " (%s)", log.Error)
+		}
+		fmt.Fprintln(w)
+	}
+	if d.OutputBytes > 0 {
+		fmt.Fprintf(w, "Dropped output of workers: %d bytes\n", d.OutputBytes)
+	}
+	if d.Malformed > 0 || d.Unknown > 0 {
+		fmt.Fprintf(w, "Messages of workers: %d malformed, %d unknown\n", d.Malformed, d.Unknown)
 	}
 }
 

@@ -108,7 +108,7 @@ func TestHandler_statusJSON(t *testing.T) {
 		return string(data)
 	}
 	want := `{"running":true,"pid":1,"uptime":0,"version":"v","strategy":"fair","state":"running","workers":[],` +
-		`"queue":{"queued":0,"running":0},"projects":{"total":0,"enabled":0},"api":{"address":""},"dropped":{"events":0,"logLines":0,"outputBytes":0,"malformed":0}}` + "\n"
+		`"queue":{"queued":0,"running":0},"projects":{"total":0,"enabled":0},"api":{"address":""},"dropped":{"events":0,"logLines":0,"outputBytes":0,"malformed":0,"unknown":0}}` + "\n"
 	if diff := cmp.Diff(want, body()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

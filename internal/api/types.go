@@ -101,6 +101,17 @@ type Dropped struct {
 	LogLines    int64 `json:"logLines"`    // of all logs: the daemon's, workers', projects'
 	OutputBytes int64 `json:"outputBytes"` // that workers printed faster than they could be written
 	Malformed   int64 `json:"malformed"`   // lines of workers that were no messages
+	Unknown     int64 `json:"unknown"`     // messages of workers whose type is not known
+	// Logs are those that could not take lines, which LogLines counts.
+	Logs []LostLog `json:"logs,omitempty"`
+}
+
+// A LostLog is a log that could not take all lines, by its path in the folder
+// of logs.
+type LostLog struct {
+	Log   string `json:"log"` // such as "projects/shop.log"
+	Lines int64  `json:"lines"`
+	Error string `json:"error,omitempty"` // the latest trouble, if it is known here
 }
 
 // LastReload tells how the last reload went.
@@ -114,6 +125,7 @@ type LastReload struct {
 // and without paths.
 func (s Status) Public() Status {
 	s.Home, s.Flags, s.API.Socket = "", nil, ""
+	s.Dropped.Logs = nil
 	if s.Reload != nil {
 		s.Reload = &LastReload{At: s.Reload.At, OK: s.Reload.OK}
 	}

@@ -24,7 +24,7 @@ func (w *Writer) compressRotated() {
 		if !ok {
 			return
 		}
-		err := w.compress(path)
+		err := w.compressAside(path)
 		if err == nil {
 			err = w.replace(path)
 		}
@@ -64,6 +64,17 @@ func (w *Writer) endCompression(err error) {
 	}
 }
 
+// compressAside compresses while nobody else wants the processor. It has a
+// goroutine, and so a priority, of its own: whoever holds mu must not wait.
+func (w *Writer) compressAside(path string) error {
+	result := make(chan error)
+	go func() {
+		yieldProcessor()
+		result <- w.compress(path)
+	}()
+	return <-result
+}
+
 // compress makes the unfinished copy of a rotated file.
 func (w *Writer) compress(path string) (err error) {
 	from, err := os.Open(path)
@@ -81,7 +92,7 @@ func (w *Writer) compress(path string) (err error) {
 	}
 	defer func() { err = errors.Join(err, to.Close()) }()
 
-	z := gzip.NewWriter(to)
+	z, _ := gzip.NewWriterLevel(to, gzip.BestSpeed) // a valid level
 	z.Name = filepath.Base(path)
 	z.Comment = identity(info)
 	z.ModTime = info.ModTime()

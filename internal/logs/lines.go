@@ -39,19 +39,47 @@ func NewLines(w io.Writer, max int) *Lines {
 func (l *Lines) Write(p []byte) (int, error) {
 	n := len(p)
 	var failed error
+	note := func(err error) {
+		if err != nil && failed == nil {
+			failed = err
+		}
+	}
 	for len(p) > 0 {
+		// Whole lines need no copy, unless the first one has begun before.
+		if len(l.buf) == 0 {
+			if whole := l.whole(p); whole > 0 {
+				_, err := l.w.Write(p[:whole])
+				note(err)
+				p = p[whole:]
+				continue
+			}
+		}
 		// One byte more than the longest line: there is its newline, or
 		// else it is too long.
 		take := min(len(p), l.max+1-len(l.buf))
+		if i := bytes.IndexByte(p[:take], '\n'); i >= 0 {
+			take = i + 1
+		}
 		l.buf = append(l.buf, p[:take]...)
 		p = p[take:]
-		if len(l.buf) > l.max || len(p) == 0 {
-			if err := l.pass(); err != nil && failed == nil {
-				failed = err
-			}
+		if len(l.buf) > l.max || l.buf[len(l.buf)-1] == '\n' {
+			note(l.pass())
 		}
 	}
 	return n, failed
+}
+
+// whole returns how many bytes of p are whole lines at its beginning, none of
+// them too long.
+func (l *Lines) whole(p []byte) (n int) {
+	for {
+		window := p[n:min(len(p), n+l.max+1)]
+		i := bytes.LastIndexByte(window, '\n')
+		if i < 0 {
+			return n
+		}
+		n += i + 1
+	}
 }
 
 // Close passes on a last line that had no newline, with one. It leaves the

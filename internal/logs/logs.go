@@ -13,7 +13,7 @@
 // A file that would outgrow its limit is renamed to NAME.000001, the next one
 // to NAME.000002, and so on, between two lines and never inside one. A rotated
 // file is compressed to NAME.000001.gz by a goroutine that exists only while
-// there is something to compress. Nothing wakes up while nobody writes.
+// there is something to compress, at the lowest priority on Linux. Nothing wakes up while nobody writes.
 //
 // The rotator is our own because timberjack, the one worth having, counts in
 // megabytes and days, fixes its limits at the first write, keeps a goroutine,
@@ -35,6 +35,7 @@ import "time"
 type Limits struct {
 	MaxSize  int64         // bytes of one file; 0: no rotation
 	MaxFiles int           // rotated files to keep; 0: all
+	Plain    bool          // leave rotated files as they are, uncompressed
 	MaxAge   time.Duration // since its last line, after which a rotated file is removed at the next opening or rotation; 0: no limit
 }
 

@@ -16,7 +16,15 @@ import (
 	"github.com/poppobuilder/poppobuilder/internal/logs"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if count := os.Getenv(envPrint); count != "" {
+		os.Exit(printLines(count))
+	}
+	if path := os.Getenv("LOGS_TEST_STARVE"); path != "" {
+		os.Exit(starve(path))
+	}
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/poppobuilder/poppobuilder/procworker.serveForks"))
+}
 
 // open opens a log, and closes it when the test ends.
 func open(t testing.TB, path string, l logs.Limits) *logs.Writer {

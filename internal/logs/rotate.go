@@ -101,7 +101,7 @@ func readNames(dir string) ([]string, error) {
 // one. The caller holds mu.
 func (w *Writer) rotate() error {
 	all, err := listRotated(w.path)
-	if err != nil {
+	if err != nil && w.number == 0 {
 		return err
 	}
 	w.number = max(w.number, newestNumber(all)) + 1
@@ -131,10 +131,10 @@ func (w *Writer) tidy() {
 	if w.limits.MaxFiles > 0 {
 		surplus = len(all) - w.limits.MaxFiles
 	}
-	compressible := false
+	compressible := false // at least one
 	for i, r := range all {
 		if i >= surplus && !w.tooOld(r) {
-			compressible = compressible || r.plain
+			compressible = compressible || r.plain && !w.limits.Plain
 			continue
 		}
 		if r.plain {

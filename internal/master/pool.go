@@ -71,6 +71,8 @@ type pool struct {
 	used     map[int]uint64 // the last generation of a number, in slots now gone
 	closing  bool           // no slot comes or goes any more
 	lost     losses         // of the slots that are gone
+
+	runLogs lostLogs // has a lock of its own
 }
 
 func newPool(o poolOptions) *pool {
@@ -139,6 +141,7 @@ func (p *pool) forget(s *slot) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lost = p.lost.plus(s.losses())
+	p.runLogs.gone(s.n, uint64(s.log.Stats().DroppedLines))
 	p.used[s.n] = s.generation()
 	delete(p.slots, s.n)
 }
@@ -335,13 +338,13 @@ var errNoWorker = errors.New("no such worker")
 // losses counts what could not be kept.
 type losses struct {
 	events      uint64 // of workers
-	logLines    uint64 // of what workers print
 	outputBytes uint64 // of what workers print, before it became lines
 	malformed   uint64 // lines of workers that were no messages
+	unknown     uint64 // messages of workers that nobody knows
 }
 
 func (l losses) plus(m losses) losses {
-	return losses{l.events + m.events, l.logLines + m.logLines, l.outputBytes + m.outputBytes, l.malformed + m.malformed}
+	return losses{l.events + m.events, l.outputBytes + m.outputBytes, l.malformed + m.malformed, l.unknown + m.unknown}
 }
 
 // losses adds up what was lost by all slots that ever were.
@@ -382,6 +385,9 @@ func (p *pool) Send(n int, generation uint64, message ipc.Body) {
 	s := p.slots[n]
 	p.mu.Unlock()
 	if s != nil {
+		if run, ok := message.(ipc.Run); ok {
+			p.runLogs.begin(n, run.Run)
+		}
 		s.send(generation, message)
 	}
 }

@@ -151,7 +151,13 @@ func (s *slot) receive(generation uint64, m ipc.Message) {
 	case ipc.Finished{}.MessageType():
 		var body ipc.Finished
 		if err = m.Decode(&body); err == nil {
+			s.pool.runLogs.end(s.n, body.Run, body.LostLines)
 			s.pool.dispatch.RunFinished(s.n, generation, body)
+		}
+	case ipc.Metrics{}.MessageType():
+		var body ipc.Metrics
+		if err = m.Decode(&body); err == nil && body.Run != "" {
+			s.pool.runLogs.update(s.n, body.Run, int64(body.Metrics[ipc.LostLines]))
 		}
 	case ipc.Error{}.MessageType():
 		var body ipc.Error
@@ -239,8 +245,8 @@ func (s *slot) losses() losses {
 	w := s.worker.Snapshot()
 	return losses{
 		events:      s.events.Dropped(),
-		logLines:    uint64(s.log.Stats().DroppedLines),
 		outputBytes: w.DroppedOutput,
 		malformed:   w.Malformed,
+		unknown:     w.Unknown,
 	}
 }

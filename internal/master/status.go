@@ -43,13 +43,7 @@ func (m *master) Status() api.Status {
 	for _, slot := range m.pool.members() {
 		s.Workers = append(s.Workers, slot.status(now, d))
 	}
-	lost := m.pool.losses()
-	s.Dropped = api.Dropped{
-		Events:      int64(lost.events),
-		LogLines:    int64(lost.logLines+m.log.dropped()) + d.LostLines,
-		OutputBytes: int64(lost.outputBytes),
-		Malformed:   int64(lost.malformed),
-	}
+	s.Dropped = m.dropped()
 	for _, p := range d.Projects {
 		s.Projects.Total++
 		if p.State != dispatch.StateDisabled {

@@ -76,6 +76,9 @@ func receive[T ipc.Body](m *master) T {
 	m.t.Helper()
 	var body T
 	got, err := m.conn.Receive()
+	for err == nil && got.Type == "metrics" { // they come at any time
+		got, err = m.conn.Receive()
+	}
 	if err != nil {
 		m.t.Fatalf("receive %s: %v", body.MessageType(), err)
 	}

@@ -15,6 +15,7 @@ type output struct {
 	stdin   *os.File // /dev/null
 	r, w    *os.File
 	drained chan struct{} // closed when all is in the log
+	losing  chan int64    // holds how many lines the log has lost, if that is news
 }
 
 func newOutput(sink io.Writer) (*output, error) {
@@ -27,7 +28,7 @@ func newOutput(sink io.Writer) (*output, error) {
 		stdin.Close()
 		return nil, fmt.Errorf("make the command's output pipe: %w", err)
 	}
-	o := &output{stdin: stdin, r: r, w: w, drained: make(chan struct{})}
+	o := &output{stdin: stdin, r: r, w: w, drained: make(chan struct{}), losing: make(chan int64, 1)}
 	go o.pump(sink)
 	return o, nil
 }
@@ -47,9 +48,32 @@ func (o *output) started() {
 func (o *output) pump(sink io.Writer) {
 	defer close(o.drained)
 	defer o.r.Close()
-	lines := logs.NewLines(sink, 0)
+	lines := logs.NewLines(&watched{Writer: sink, losing: o.losing}, 0)
 	_, _ = io.Copy(lines, o.r) // ends with the pipe; a log never fails
 	_ = lines.Close()
+}
+
+// watched tells when its log loses lines: of the first one, and whenever their
+// number has doubled since.
+type watched struct {
+	io.Writer
+	losing chan int64
+	told   int64
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	if log, ok := w.Writer.(*logs.Writer); ok {
+		if lost := log.Stats().DroppedLines; lost > 2*w.told {
+			w.told = lost
+			select { // of two, the newer one counts
+			case <-w.losing:
+			default:
+			}
+			w.losing <- lost
+		}
+	}
+	return n, err
 }
 
 // finishWithin bounds the pump from now on.

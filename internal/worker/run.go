@@ -92,6 +92,7 @@ type events struct {
 	ended         <-chan syscall.WaitStatus
 	empty         <-chan usage
 	drained       <-chan struct{}
+	losing        <-chan int64
 	timeout, kill <-chan time.Time
 }
 
@@ -107,6 +108,7 @@ func (r *run) events() events {
 	}
 	if !r.ended {
 		e.drained = r.out.drained
+		e.losing = r.out.losing
 	}
 	if r.timeout != nil {
 		e.timeout = r.timeout.C

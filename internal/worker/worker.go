@@ -62,6 +62,7 @@ const (
 // A Channel is the worker's end of its channel; an [ipc.Conn] is one.
 type Channel interface {
 	Send(context.Context, ipc.Body) error
+	Post(ipc.Body) error
 	Receive() (ipc.Message, error)
 	Close() error
 }
@@ -145,7 +146,7 @@ func (w *worker) loop(ctx context.Context) error {
 			done = nil
 			w.leave(w.run.grace())
 		case <-beat:
-			w.send(ipc.Heartbeat{})
+			_ = w.ch.Post(ipc.Heartbeat{}) // a master that was stopped needs only the latest
 		case status := <-events.ended:
 			w.run.leaderEnded(status)
 		case <-events.timeout:
@@ -154,6 +155,8 @@ func (w *worker) loop(ctx context.Context) error {
 			w.run.kill()
 		case total := <-events.empty:
 			w.run.nobodyLeft(total)
+		case lost := <-events.losing:
+			_ = w.ch.Post(ipc.Metrics{Run: w.run.spec.ID, Metrics: map[string]float64{ipc.LostLines: float64(lost)}})
 		case <-events.drained:
 			w.run.outputEnded()
 		}

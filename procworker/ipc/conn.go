@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -28,6 +28,7 @@ type Stats struct {
 	Unknown   uint64 // of these, messages whose type this version does not know
 	Malformed uint64 // lines reported as *MalformedError
 	Internal  uint64 // Node's own NODE_ messages, skipped
+	Replaced  uint64 // posted messages that a newer one has replaced
 }
 
 // A Conn is one end of a channel. Make one with [NewConn] or [FromEnv].
@@ -44,7 +45,13 @@ type Conn struct {
 	turn chan struct{}
 	torn bool // guarded by turn
 
-	sent, received, unknown, malformed, internal atomic.Uint64
+	sent, received, unknown, malformed, internal, replaced atomic.Uint64
+
+	mu      sync.Mutex // guards what follows; it may be taken with the turn
+	posts   []posted
+	posting bool // the goroutine of poster exists
+	closed  bool
+	poster  sync.WaitGroup
 }
 
 // NewConn returns the channel end that reads and writes rwc, which it owns
@@ -68,12 +75,11 @@ func NewConn(rwc io.ReadWriteCloser, o Options) *Conn {
 // [ErrTorn] as well, and so is every later one. A message that is too long is
 // a [*TooLongError], and nothing of it is sent.
 func (c *Conn) Send(ctx context.Context, b Body) error {
-	line, err := encode(b)
+	e := encoders.Get().(*encoder)
+	defer e.release()
+	line, err := e.encode(b, c.max)
 	if err != nil {
 		return err
-	}
-	if len(line) > c.max {
-		return &TooLongError{Type: b.MessageType(), Length: len(line), Max: c.max}
 	}
 	if err := c.write(ctx, line); err != nil {
 		return fmt.Errorf("send %q: %w", b.MessageType(), err)
@@ -88,10 +94,19 @@ func (c *Conn) write(ctx context.Context, line []byte) error {
 	}
 	select {
 	case c.turn <- struct{}{}:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	default:
+		select {
+		case c.turn <- struct{}{}:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 	defer func() { <-c.turn }()
+	return c.writeNow(ctx, line)
+}
+
+// writeNow writes a line. It is the caller's turn.
+func (c *Conn) writeNow(ctx context.Context, line []byte) error {
 	if c.torn {
 		return ErrTorn
 	}
@@ -180,12 +195,9 @@ func (c *Conn) Stats() Stats {
 		Unknown:   c.unknown.Load(),
 		Malformed: c.malformed.Load(),
 		Internal:  c.internal.Load(),
+		Replaced:  c.replaced.Load(),
 	}
 }
-
-// Close closes this end. The other side receives what was sent, and then
-// [io.EOF].
-func (c *Conn) Close() error { return c.rwc.Close() }
 
 // Decode stores the message's object in v, which is usually a pointer to one
 // of this package's bodies. Keys that v does not have are ignored.
@@ -198,43 +210,4 @@ func (m Message) Decode(v any) error {
 
 // Known reports whether this version of the protocol has the message's type.
 // A receiver ignores those that it does not know.
-func (m Message) Known() bool {
-	switch m.Type {
-	case "ready", "error", "metrics", "started", "finished", "heartbeat",
-		"run", "cancel", "reload", "shutdown":
-		return true
-	}
-	return false
-}
-
-// encode returns the line of b, newline included.
-func encode(b Body) ([]byte, error) {
-	kind := b.MessageType()
-	if kind == "" || strings.ContainsFunc(kind, needsEscape) {
-		return nil, fmt.Errorf("encode message: type %q: use printable ASCII without quotes and backslashes", kind)
-	}
-	object, err := json.Marshal(b)
-	if err != nil {
-		return nil, fmt.Errorf("encode message %q: %w", kind, err)
-	}
-	if object[0] != '{' {
-		return nil, fmt.Errorf("encode message %q: %T is not a JSON object; use a struct or a map", kind, b)
-	}
-	line := make([]byte, 0, len(typePrefix)+len(kind)+len(object)+len(`",`)+len("\n"))
-	line = append(line, typePrefix...)
-	line = append(line, kind...)
-	line = append(line, '"')
-	if len(object) > len("{}") {
-		line = append(line, ',')
-	}
-	line = append(line, object[1:]...)
-	return append(line, '\n'), nil
-}
-
-// typePrefix begins every line that this package and Node's
-// process.send({type: ...}) write.
-const typePrefix = `{"type":"`
-
-func needsEscape(r rune) bool {
-	return r < ' ' || r >= 0x7f || r == '"' || r == '\\' || r == '<' || r == '>' || r == '&'
-}
+func (m Message) Known() bool { return knownType(m.Type) != "" }

@@ -48,4 +48,12 @@
 // breaks, because the time was up or the channel ended in the middle of a
 // line, the sending half is closed for good ([ErrTorn]): no line is ever
 // glued to half of another one.
+//
+// # Slow readers
+//
+// Between the two sides is what the kernel keeps for a socket, about 200 kB.
+// While it is full, [Conn.Send], for what must arrive, waits until its
+// context is done; [Conn.Post], for figures, waits for nothing, and keeps the
+// latest message of each type. What either has handed to the kernel is
+// delivered also after this side has died.
 package ipc

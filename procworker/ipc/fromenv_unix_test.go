@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -20,7 +21,13 @@ import (
 const envRole = "IPC_TEST_ROLE"
 
 // playRole answers one message with what FromEnv has left behind.
-func playRole(string) int {
+func playRole(role string) int {
+	if role == lastWords {
+		return playLastWords()
+	}
+	if strings.HasPrefix(role, "beside") {
+		return playBeside(role)
+	}
 	conn, err := ipc.FromEnv()
 	if err != nil {
 		fmt.Println(err)
@@ -78,6 +85,69 @@ func TestFromEnv(t *testing.T) {
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
+	}
+}
+
+// lastWords is the role of a process that kills itself behind its messages.
+const (
+	lastWords = "last words"
+	farewells = 200
+)
+
+func playLastWords() int {
+	conn, err := ipc.FromEnv()
+	if err != nil {
+		return 1
+	}
+	for i := range farewells {
+		if conn.Send(context.Background(), body{"i": i, "pad": strings.Repeat("p", i*20)}) != nil {
+			return 2
+		}
+	}
+	_ = unix.Kill(os.Getpid(), unix.SIGKILL)
+	select {}
+}
+
+// What a process has sent arrives after its death by KILL, whole and in
+// order, also where it has left messages unread. Both ends are alike.
+func TestLastWordsArrive(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	parent, child, err := ipc.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := ipc.NewConn(parent, ipc.Options{})
+	defer conn.Close()
+	if err := conn.Send(t.Context(), kind("unread")); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), envRole+"="+lastWords, ipc.EnvFD+"=3")
+	cmd.ExtraFiles = []*os.File{child}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	child.Close()
+	for i := range farewells {
+		m, err := conn.Receive()
+		var got struct{ I int }
+		if err == nil {
+			err = m.Decode(&got)
+		}
+		if err != nil || got.I != i {
+			t.Fatalf("message %d: got %d, %v", i, got.I, err)
+		}
+	}
+	if _, err := conn.Receive(); !errors.Is(err, io.EOF) {
+		t.Errorf("end: got %v", err)
+	}
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != -1 {
+		t.Errorf("it ended with %v, want KILL", err)
 	}
 }
 

@@ -112,6 +112,65 @@ func modelLine(text []byte) string {
 	return "bad"
 }
 
+// FuzzScan holds our one pass against encoding/json.
+func FuzzScan(f *testing.F) {
+	for _, seed := range []string{
+		"", " ", `{}`, `[]`, `{"type":"a"}`, ` { "a" : [ 1 , { } , [ ] ] , "type" : "b" } `, `{"type":"\u0061\ud83d\ude00\n"}`, `{"ty\u0070e":"c"}`,
+		`-0.5e+7`, `01`, `1.`, `.5`, `-`, `1e`, `"\x"`, `"\u12g4"`, "\"\x1f\"", "\"\xff\"", `tru`, `true false`, `{"a"}`, `{"a":}`, `{,}`, `[1,]`, `{"a":1,}`,
+		`{"type":"","type":7,"type":{"type":"x"},"type":"d","type":"e"}`, `{"cmd":"NODE_X","type":null}`, "\x00", `"`, `"\`, `{"a`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, line []byte) { checkScan(t, line) })
+}
+
+func checkScan(t fataler, line []byte) {
+	kind, internal, valid := ipc.Scan(line)
+	if want := json.Valid(line); valid != want {
+		t.Fatalf("%q: valid %t, want %t", line, valid, want)
+	}
+	if !valid {
+		return
+	}
+	wantKind, wantInternal := tokens(line)
+	if kind != wantKind || kind == "" && internal != wantInternal {
+		t.Fatalf("%q: %q, %t, want %q, %t", line, kind, internal, wantKind, wantInternal)
+	}
+}
+
+// tokens walks the keys of a valid JSON text by means of encoding/json.
+func tokens(line []byte) (kind string, internal bool) {
+	dec := json.NewDecoder(bytes.NewReader(line))
+	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
+		return "", false
+	}
+	for dec.More() {
+		key, err := dec.Token()
+		var raw json.RawMessage
+		if err = errors.Join(err, dec.Decode(&raw)); err != nil {
+			return "error: " + err.Error(), false
+		}
+		var value string
+		if json.Unmarshal(raw, &value) != nil {
+			continue
+		}
+		if key == "type" && value != "" {
+			return value, false
+		}
+		internal = internal || key == "cmd" && strings.HasPrefix(value, "NODE_")
+	}
+	return "", internal
+}
+
+func TestScanOfDeepNesting(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{1, 9_999, 10_000, 10_001, 400_000} {
+		checkScan(t, []byte(strings.Repeat("[", n)+strings.Repeat("]", n)))
+		checkScan(t, []byte(strings.Repeat(`{"a":`, n)+"1"+strings.Repeat("}", n)))
+		checkScan(t, []byte(strings.Repeat("[", n)))
+	}
+}
+
 func TestReceiveProperty(t *testing.T) {
 	t.Parallel()
 	line := rapid.OneOf(

@@ -18,6 +18,10 @@ const (
 	EnvNodeFD = "NODE_CHANNEL_FD"
 )
 
+// LostLines is the figure of a run that counts the lines of output that its
+// log could not take so far.
+const LostLines = "lostLines"
+
 // A Body is the typed content of one message. On the wire it is the JSON
 // object of its fields plus the key "type".
 type Body interface {
@@ -47,8 +51,10 @@ type (
 		Fatal bool   `json:"fatal,omitempty"`
 	}
 
-	// Metrics carries the worker's latest performance figures.
+	// Metrics carries the worker's latest performance figures or, with Run,
+	// those of a run, such as [LostLines].
 	Metrics struct {
+		Run     string             `json:"run,omitempty"`
 		Metrics map[string]float64 `json:"metrics"`
 	}
 

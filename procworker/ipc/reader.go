@@ -2,9 +2,7 @@ package ipc
 
 import (
 	"bytes"
-	"encoding/json"
 	"io"
-	"strings"
 )
 
 const (
@@ -91,63 +89,14 @@ func (l *lineReader) skip() *MalformedError {
 // parse makes a message of a line. A message without a type is one of Node's
 // own, to be skipped.
 func parse(line []byte) (Message, error) {
-	if !json.Valid(line) {
+	f, valid := scan(line)
+	switch {
+	case !valid:
 		return Message{}, malformed("not JSON", line, len(line))
+	case f.kind != "":
+		return Message{Type: f.kind, Raw: bytes.Clone(line)}, nil
+	case f.internal:
+		return Message{}, nil
 	}
-	kind, ok := quickType(line)
-	if !ok {
-		var internal bool
-		kind, internal = slowType(line)
-		if kind == "" && !internal {
-			return Message{}, malformed(`not an object with a string "type"`, line, len(line))
-		}
-		if internal {
-			return Message{}, nil
-		}
-	}
-	return Message{Type: kind, Raw: bytes.Clone(line)}, nil
-}
-
-// quickType finds the type where nearly every sender puts it: first.
-func quickType(line []byte) (kind string, ok bool) {
-	rest, ok := bytes.CutPrefix(line, []byte(typePrefix))
-	if !ok {
-		return "", false
-	}
-	i := bytes.IndexByte(rest, '"')
-	if i <= 0 || bytes.IndexByte(rest[:i], '\\') >= 0 {
-		return "", false
-	}
-	return strings.ToValidUTF8(string(rest[:i]), "\ufffd"), true
-}
-
-// slowType walks the keys of a valid JSON text. Unlike json.Unmarshal into a
-// struct it tells "type" from "Type", and it keeps nothing of the values.
-func slowType(line []byte) (kind string, internal bool) {
-	dec := json.NewDecoder(bytes.NewReader(line))
-	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
-		return "", false
-	}
-	for dec.More() {
-		key, err := dec.Token()
-		if err != nil {
-			return "", false
-		}
-		var raw json.RawMessage
-		if err := dec.Decode(&raw); err != nil {
-			return "", false
-		}
-		var value string
-		switch key {
-		case "type":
-			if json.Unmarshal(raw, &value) == nil && value != "" {
-				return value, false
-			}
-		case "cmd":
-			if json.Unmarshal(raw, &value) == nil && strings.HasPrefix(value, "NODE_") {
-				internal = true
-			}
-		}
-	}
-	return "", internal
+	return Message{}, malformed(`not an object with a string "type"`, line, len(line))
 }
