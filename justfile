@@ -37,6 +37,10 @@ fuzz time="30s":
 sim steps="5000000":
     SUPERVISOR_SIM_STEPS={{steps}} go test -run TestSimulation -timeout 30m ./supervisor
 
+# stop the daemon's process for as long as somebody's debugger may
+pause time="30s":
+    PAUSE_TIME={{time}} go test -v -count=1 -run TestPausedMaster ./cmd/poppobuilder
+
 # see it work
 demo:
     go run ./cmd/poppobuilder demo
