@@ -142,7 +142,7 @@ func (c *chaos) start() {
 func (c *chaos) settings(strategy string, size int) string {
 	return fmt.Sprintf(`{
 		// written by the chaos test
-		"daemon": {"maxProcesses": %d, "schedulingStrategy": %q, "port": null, "shutdownTimeout": "300ms",
+		"daemon": {"maxProcesses": %d, "schedulingStrategy": %q, "port": null, "shutdownTimeout": "300ms", "worker": {"readyTimeout": "1m"},
 			"restart": {"initialDelay": 10, "maxDelay": 200, "resetAfter": 1000}},
 		"defaults": {"retryAttempts": 1, "retryDelay": 50},
 		"logging": {"maxSize": "1M", "maxFiles": 1},
