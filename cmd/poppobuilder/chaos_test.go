@@ -22,7 +22,7 @@ const (
 	chaosRounds         = 200
 	// chaosTime ends it early on a machine that is busy, unless somebody has
 	// said how many rounds it is to have.
-	chaosTime = 3 * time.Minute
+	chaosTime = 90 * time.Second
 )
 
 // A chaos is a daemon to which everything happens.
