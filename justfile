@@ -37,6 +37,18 @@ fuzz time="30s":
 sim steps="5000000":
     SUPERVISOR_SIM_STEPS={{steps}} go test -run TestSimulation -timeout 30m ./supervisor
 
+# stop the daemon's process for as long as somebody's debugger may
+pause time="30s":
+    PAUSE_TIME={{time}} go test -v -count=1 -run TestPausedMaster ./cmd/poppobuilder
+
+# let everything happen to a daemon, for longer than the tests do
+chaos rounds="5000" seed="":
+    CHAOS_ROUNDS={{rounds}} CHAOS_SEED={{seed}} go test -race -v -count=1 -timeout 8h -run '^TestChaos$' ./cmd/poppobuilder
+
+# watch what a busy daemon takes, over time
+soak time="20m":
+    SOAK_TIME={{time}} go test -v -count=1 -timeout 8h -run '^TestSoak$' ./cmd/poppobuilder
+
 # see it work
 demo:
     go run ./cmd/poppobuilder demo

@@ -44,6 +44,19 @@ var spawner = sync.OnceValue(func() chan<- forkRequest {
 
 func serveForks(requests <-chan forkRequest) {
 	runtime.LockOSThread()
+	if unix.Gettid() == unix.Getpid() {
+		// With the children of the main thread are the orphans (orphansFile).
+		// Were ours among them, each end of one would look at all others.
+		moved := make(chan struct{})
+		go func() {
+			runtime.LockOSThread()
+			close(moved)
+			serveForks(requests)
+		}()
+		<-moved
+		runtime.UnlockOSThread()
+		return
+	}
 	for r := range requests {
 		pid, err := syscall.ForkExec(r.l.path, r.l.argv, r.attr)
 		r.reply <- forkReply{pid, err}

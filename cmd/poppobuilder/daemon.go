@@ -14,6 +14,7 @@ import (
 
 	"github.com/poppobuilder/poppobuilder/internal/api"
 	"github.com/poppobuilder/poppobuilder/internal/config"
+	"github.com/poppobuilder/poppobuilder/internal/keeper"
 	"github.com/poppobuilder/poppobuilder/internal/master"
 	"github.com/poppobuilder/poppobuilder/pidfile"
 )
@@ -243,6 +244,9 @@ func (c *cli) runDaemon(ctx context.Context, flags []string, ready *readiness) e
 		Version:       version().Version,
 		WorkerCommand: slices.Concat(self, []string{"worker"}),
 		Ready:         ready.ready,
+	}
+	if keeper.Supported {
+		o.KeeperCommand = slices.Concat(self, []string{"keeper"})
 	}
 	if ready == nil {
 		o.Console = c.Stderr

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -424,20 +425,78 @@ func TestStopKillsWhatNobodyKnows(t *testing.T) {
 	awaitEnd(t, alive)
 }
 
-// A daemon that was stopped for a while does not take its workers for dead.
-func TestPausedMasterKeepsItsWorkers(t *testing.T) {
+// pauseVariable says how long TestPausedMaster pauses the daemon.
+const pauseVariable = "PAUSE_TIME"
+
+// A daemon that was stopped for a while goes on as before: it takes no worker
+// for dead, and no run for over.
+func TestPausedMaster(t *testing.T) {
 	t.Parallel()
+	pause := 4 * time.Second // far more than the timeout
+	if text := os.Getenv(pauseVariable); text != "" {
+		var err error
+		if pause, err = time.ParseDuration(text); err != nil {
+			t.Fatal(err)
+		}
+	}
 	h := newHome(t, `{"daemon":{"maxProcesses":2,"port":null,"worker":{"heartbeatTimeout":"1s"}}}`)
-	h.must("daemon", "start")
-	before := h.status()
+	h.startStubborn()
+	before, run := h.status(), h.runs("running")[0]
 	kill(t, before.PID, syscall.SIGSTOP)
-	<-time.After(4 * time.Second) // far more than the timeout
+	<-time.After(pause)
 	kill(t, before.PID, syscall.SIGCONT)
 	<-time.After(2 * time.Second) // the time in which it would notice
-	for i, w := range h.status().Workers {
+	after := h.status()
+	for i, w := range after.Workers {
 		if w.PID != before.Workers[i].PID || w.Restarts != 0 {
 			t.Errorf("worker %d was process %d and is %+v", i, before.Workers[i].PID, w)
 		}
 	}
+	if after.Keeper.PID != before.Keeper.PID {
+		t.Errorf("the keeper was process %d and is %+v", before.Keeper.PID, after.Keeper)
+	}
+	if all := h.runs(""); len(all) != 1 || all[0].ID != run.ID || all[0].PID != run.PID || all[0].State != "running" {
+		t.Errorf("of one run %+v became %+v", run, all)
+	}
+	h.must("daemon", "stop", "--force")
+	h.awaitNothing(time.Now())
+}
+
+// When a killed worker is replaced, nothing of its run is alive any more.
+func TestKilledWorkerIsReplacedAfterItsRunIsGone(t *testing.T) {
+	t.Parallel()
+	h := newHome(t, `{"daemon":{"maxProcesses":1,"port":null,"restart":{"initialDelay":0}}}`)
+	alive := h.startStubborn()
+	s := h.status()
+	run := h.runs("running")[0].ID
+	h.must("project", "disable", "stubborn") // or the next run would follow
+	kill(t, s.Workers[0].PID, syscall.SIGKILL)
+	awaitChild(t, s.PID, func(pid int) bool {
+		arguments, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		return pid != s.Workers[0].PID && strings.Contains(string(arguments), "\x00worker\x00")
+	})
+	if left := h.carriers("POPPOBUILDER_RUN_ID=" + run); len(left) > 0 {
+		t.Errorf("the next worker has started while there is still:\n%s", strings.Join(left, "\n"))
+	}
+	awaitEnd(t, alive)
 	h.must("daemon", "stop")
+	h.awaitNothing(time.Now())
+}
+
+// awaitChild waits for a child of a process that fits. It looks at what the
+// kernel says, again and again, so that it sees the child soon.
+func awaitChild(t *testing.T, parent int, fits func(pid int) bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-time.After(time.Millisecond) {
+		lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", parent))
+		for _, list := range lists {
+			text, _ := os.ReadFile(list)
+			for _, field := range strings.Fields(string(text)) {
+				if pid, err := strconv.Atoi(field); err == nil && fits(pid) {
+					return
+				}
+			}
+		}
+	}
+	t.Fatalf("no such child of process %d came", parent)
 }

@@ -37,6 +37,7 @@ EXAMPLE
 			c.versionCommand(),
 			c.helpCommand(),
 			c.workerCommand(),
+			c.keeperCommand(),
 			c.completeCommand(),
 		},
 	}

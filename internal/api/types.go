@@ -54,7 +54,8 @@ type Status struct {
 	// [ManagerSystemd], or empty.
 	Manager string `json:"manager,omitempty"`
 
-	Workers  []Worker      `json:"workers"` // by ID
+	Workers  []Worker      `json:"workers"`          // by ID
+	Keeper   *Keeper       `json:"keeper,omitempty"` // nil: this system has none
 	Queue    Queue         `json:"queue"`
 	Projects ProjectCounts `json:"projects"`
 	API      Addresses     `json:"api"`
@@ -75,6 +76,14 @@ type Worker struct {
 	LastExit    string `json:"lastExit,omitempty"`    // such as "exit code 1", "signal SIGKILL"
 	// Metrics are the latest figures that the process has sent.
 	Metrics map[string]float64 `json:"metrics,omitempty"`
+}
+
+// A Keeper is the process that ends what a killed daemon leaves.
+type Keeper struct {
+	PID         int    `json:"pid"` // 0 while there is no process
+	Restarts    int    `json:"restarts"`
+	State       string `json:"state"`                 // as of a worker: idle, starting, backoff
+	NextRetryMs *int64 `json:"nextRetryMs,omitempty"` // in backoff: milliseconds until the next start
 }
 
 // Queue counts runs.

@@ -55,6 +55,8 @@ type Options struct {
 	Version string
 	// WorkerCommand starts a built-in worker.
 	WorkerCommand []string
+	// KeeperCommand starts a keeper. Empty: there is none.
+	KeeperCommand []string
 	// Console receives the log too. Nil: nobody sees it.
 	Console io.Writer
 	// Ready is called once, when everything is up.
@@ -81,6 +83,7 @@ type master struct {
 	store    runs.Store
 	dispatch *dispatch.Dispatcher
 	pool     *pool
+	guard    *guard
 	root     *supervisor.Supervisor // of what runs
 	address  string                 // of the API on TCP; empty: none
 
@@ -131,6 +134,9 @@ func Run(ctx context.Context, o Options) error {
 	for _, i := range m.loaded.Ignored {
 		m.log.Warn("setting ignored", "setting", i.String())
 	}
+	m.awaitPredecessors(ctx)
+	m.guard = m.newGuard()
+	defer m.guard.start()()
 	release, err := procworker.Subreaper()
 	switch {
 	case err == nil:
@@ -141,7 +147,6 @@ func Run(ctx context.Context, o Options) error {
 	case !errors.Is(err, errors.ErrUnsupported):
 		m.log.Warn("processes that leave their worker's group will not be found when it dies", "error", err)
 	}
-	m.awaitPredecessors(ctx)
 	endpoints, err := m.listen()
 	if err != nil {
 		return err
@@ -186,13 +191,15 @@ func checkPrivate(dir string) error {
 // until their runs are gone. They need 2 s for a run that ignores TERM.
 const predecessorTimeout = 10 * time.Second
 
-// awaitPredecessors waits for the workers of a daemon that was killed just now:
-// a project must not run twice at once.
+// awaitPredecessors waits for the workers of a daemon that was killed just now,
+// and for its keeper: a project must not run twice at once.
 func (m *master) awaitPredecessors(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, predecessorTimeout)
 	defer cancel()
-	if err := worker.AwaitAbsence(ctx, m.presence()); err != nil {
-		m.log.Warn("projects may run twice for a moment", "error", err)
+	for _, file := range []string{m.presence(), m.keeperLock()} {
+		if err := worker.AwaitAbsence(ctx, file); err != nil {
+			m.log.Warn("projects may run twice for a moment", "error", err)
+		}
 	}
 }
 
@@ -219,7 +226,7 @@ func (m *master) compose() {
 	m.store = runs.NewMemory(0)
 	m.pool = newPool(poolOptions{
 		dir:      m.paths.Home,
-		env:      workerEnvironment(m.o.Environ),
+		env:      m.guard.mark(workerEnvironment(m.o.Environ)),
 		logPath:  m.paths.WorkerLog,
 		log:      m.log.Logger,
 		settings: m.poolSettings(m.loaded.Settings),

@@ -50,6 +50,9 @@ func (m *master) poolSettings(s config.Settings) poolSettings {
 // presence is the file on which the built-in workers show that they are there.
 func (m *master) presence() string { return filepath.Join(m.paths.State, "workers.lock") }
 
+// keeperLock is the file on which the keeper shows that it is there.
+func (m *master) keeperLock() string { return filepath.Join(m.paths.State, "keeper.lock") }
+
 // orNegative turns a 0 that means "none" in the settings into the way in which
 // the libraries say it: their 0 is the default.
 func orNegative[T ~int64](v T) T {

@@ -3,6 +3,7 @@ package master
 import (
 	"context"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -48,7 +49,7 @@ func (m *master) onReload(ctx context.Context, _ os.Signal) error {
 func (m *master) onDump(context.Context, os.Signal) error {
 	s := m.Status()
 	m.log.Info("status", "state", s.State, "uptime", s.Uptime, "strategy", s.Strategy,
-		"queued", s.Queue.Queued, "running", s.Queue.Running, "projects", s.Projects.Total, "dropped", s.Dropped)
+		"queued", s.Queue.Queued, "running", s.Queue.Running, "projects", s.Projects.Total, "dropped", s.Dropped, "goroutines", runtime.NumGoroutine())
 	for _, w := range s.Workers {
 		m.log.Info("status of worker", "worker", w.ID, "pid", w.PID, "state", w.State, "uptime", w.Uptime,
 			"restarts", w.Restarts, "project", w.Project, "run", w.Run, "lastExit", w.LastExit)

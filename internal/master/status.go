@@ -37,6 +37,7 @@ func (m *master) Status() api.Status {
 		Flags:     m.o.Flags,
 		Manager:   m.notify.manager,
 		Workers:   []api.Worker{},
+		Keeper:    m.guard.status(),
 		Queue:     api.Queue{Queued: d.Queued, Running: d.Running},
 		API:       api.Addresses{Address: m.address, Socket: m.paths.Socket},
 	}
