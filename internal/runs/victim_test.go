@@ -1,0 +1,5 @@
+package runs_test
+
+const victimVariable = "POPPOBUILDER_TEST_VICTIM"
+
+func victim() int { return 0 }
