@@ -78,7 +78,7 @@ type master struct {
 
 	log      *logger
 	projects project.Store
-	store    runs.Store
+	store    *runs.DB
 	dispatch *dispatch.Dispatcher
 	pool     *pool
 	root     *supervisor.Supervisor // of what runs
@@ -150,6 +150,10 @@ func Run(ctx context.Context, o Options) error {
 	if err := lock.Write(); err != nil {
 		return err
 	}
+	if m.store, err = m.openRuns(); err != nil {
+		return err
+	}
+	defer m.closeRuns()
 	m.compose()
 	return m.serve(ctx, endpoints, router)
 }
@@ -216,7 +220,6 @@ func (m *master) load() error {
 
 // compose builds the parts from the settings.
 func (m *master) compose() {
-	m.store = runs.NewMemory(0)
 	m.pool = newPool(poolOptions{
 		dir:      m.paths.Home,
 		env:      workerEnvironment(m.o.Environ),

@@ -50,6 +50,7 @@ func (m *master) Status() api.Status {
 		OutputBytes: int64(lost.outputBytes),
 		Malformed:   int64(lost.malformed),
 	}
+	s.Store = m.storeTrouble()
 	for _, p := range d.Projects {
 		s.Projects.Total++
 		if p.State != dispatch.StateDisabled {
@@ -246,6 +247,8 @@ func problem(err error) error {
 		return nil
 	case errors.Is(err, dispatch.ErrStopping):
 		return api.NewProblem(api.CodeStopping, err.Error())
+	case isWriteError(err):
+		return api.NewProblem(api.CodeStorage, err.Error())
 	case errors.Is(err, dispatch.ErrDisabled), errors.Is(err, dispatch.ErrNothingToCancel), errors.Is(err, dispatch.ErrNotRunnable):
 		return api.NewProblem(api.CodeConflict, err.Error())
 	}
