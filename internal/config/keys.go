@@ -180,7 +180,7 @@ var table = sync.OnceValue(func() []Key {
 			field: func(s *Settings) any { return &s.History.MaxRuns },
 		},
 		{
-			Name: "history.maxAge", Kind: Duration, Default: "30d", max: 3650 * day, Live: true,
+			Name: "history.maxAge", Kind: Duration, Default: "720h", max: 3650 * day, Live: true,
 			Help:  "age at which an ended run is forgotten (0: never)",
 			field: func(s *Settings) any { return &s.History.MaxAge },
 		},
