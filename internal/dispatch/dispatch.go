@@ -17,8 +17,9 @@
 // A project is due its interval after its last run ended, and at once when it
 // was just added or enabled. A run that failed is tried again after a delay
 // that doubles from attempt to attempt; one that was cut short, because its
-// worker died or was stopped, is tried again without counting as a failure.
-// A project never has two runs at once.
+// worker or the daemon died or was stopped, is tried again without counting as
+// a failure, unless its project says that it is not to be. A project never has
+// two runs at once. A restart of the daemon changes none of this.
 package dispatch
 
 import (
