@@ -3,6 +3,7 @@ package runs
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"slices"
 	"syscall"
 	"time"
@@ -92,8 +93,12 @@ func (d *DB) write(f *file, batch []Run, void map[string]bool, l Limits) (more b
 			}
 		}
 		for id := range void {
-			if err := tx.Bucket(bucketQueue).Delete([]byte(id)); err != nil {
+			shrunk, err := erase(tx, id)
+			if err != nil {
 				return err
+			}
+			if shrunk {
+				ended--
 			}
 		}
 		pruned, err := prune(tx, ended, l, time.Now())
@@ -108,6 +113,7 @@ func (d *DB) write(f *file, batch []Run, void map[string]bool, l Limits) (more b
 		return false, err
 	}
 	f.ended = ended
+	f.touch(4 * (len(batch) + 1))
 	return more, d.fault("written")
 }
 
@@ -162,8 +168,12 @@ func (d *DB) Get(id string) (run Run, err error) {
 		defer d.mu.Unlock()
 		return e.run, nil
 	}
+	void := d.void[id]
 	d.mu.Unlock()
-	err = d.read(func(tx *bolt.Tx) error {
+	if void {
+		return Run{}, notFound(id)
+	}
+	err = d.read(1, func(tx *bolt.Tx) error {
 		key := []byte(id)
 		value := tx.Bucket(bucketRuns).Get(key)
 		if value == nil {
@@ -182,13 +192,14 @@ func (d *DB) List(f Filter) []Run {
 	// two, the one in the file counts.
 	d.mu.Lock()
 	list := d.pending(f.selects)
+	void := maps.Clone(d.void)
 	d.mu.Unlock()
 	var ended []Run
-	_ = d.read(func(tx *bolt.Tx) (err error) {
+	_ = d.read(cmp.Or(f.Limit, mostTouched), func(tx *bolt.Tx) (err error) {
 		ended, err = listRuns(tx, f)
 		return err
 	})
-	list = append(ended, list...)
+	list = append(slices.DeleteFunc(ended, func(run Run) bool { return void[run.ID] }), list...)
 	slices.SortStableFunc(list, func(a, b Run) int { return byID(b, a) })
 	list = slices.CompactFunc(list, func(a, b Run) bool { return a.ID == b.ID })
 	return limit(list, f.Limit)
@@ -196,7 +207,7 @@ func (d *DB) List(f Filter) []Run {
 
 // Last returns the run of a project that ended last.
 func (d *DB) Last(project string) (run Run, found bool) {
-	err := d.read(func(tx *bolt.Tx) (err error) {
+	err := d.read(1, func(tx *bolt.Tx) (err error) {
 		run, err = lastRun(tx, project)
 		return err
 	})
@@ -213,13 +224,16 @@ func lastRun(tx *bolt.Tx, project string) (Run, error) {
 	return decode(key, value)
 }
 
-// read reads the file, unless it is damaged.
-func (d *DB) read(fn func(*bolt.Tx) error) error {
+// read reads the file, unless it is damaged. It uses about so many pages.
+func (d *DB) read(pages int, fn func(*bolt.Tx) error) error {
 	f, damaged := d.current()
 	if damaged != nil {
 		return damaged
 	}
 	err := f.view(fn)
+	if err == nil {
+		f.touch(pages)
+	}
 	if damaged, ok := errors.AsType[*DamagedError](err); ok {
 		d.mu.Lock()
 		if d.file == f { // else it has been replaced already

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -16,10 +17,22 @@ import (
 
 // A file is an open file of runs, and how many ended ones it has.
 type file struct {
-	path  string
-	bolt  *bolt.DB
-	ended int
+	path    string
+	bolt    *bolt.DB
+	ended   int
+	touched atomic.Int64 // about how many pages were used since they were released
 }
+
+// touch notes that pages were used, and releases them when they are many.
+func (f *file) touch(pages int) {
+	if f.touched.Add(int64(pages)) > mostTouched {
+		f.touched.Store(0)
+		f.release()
+	}
+}
+
+// mostTouched is how many pages, of 4 KiB mostly, may be in memory.
+const mostTouched = 1024
 
 // A DamagedError says that a file of runs is not as it was written.
 type DamagedError struct {

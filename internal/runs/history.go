@@ -106,8 +106,7 @@ const pruneBatch = 500
 // limits. It returns how many it has removed.
 func prune(tx *bolt.Tx, count int, l Limits, now time.Time) (int, error) {
 	history := tx.Bucket(bucketRuns)
-	var doomed [][]byte
-	var states, projects [][]byte
+	var doomed []Run
 	c := history.Cursor()
 	for k, v := c.First(); k != nil && len(doomed) < pruneBatch; k, v = c.Next() {
 		run, err := decode(k, v)
@@ -119,21 +118,42 @@ func prune(tx *bolt.Tx, count int, l Limits, now time.Time) (int, error) {
 		if !tooMany && !tooOld {
 			break
 		}
-		doomed = append(doomed, bytes.Clone(k))
-		states = append(states, keyByState(run.State, run.ID))
-		projects = append(projects, keyByProject(run.Project, run.State, run.ID))
+		doomed = append(doomed, run)
 	}
 	for i := range doomed {
-		err := errors.Join(
-			history.Delete(doomed[i]),
-			tx.Bucket(bucketByState).Delete(states[i]),
-			tx.Bucket(bucketByProject).Delete(projects[i]),
-		)
-		if err != nil {
+		if err := forget(tx, &doomed[i]); err != nil {
 			return 0, err
 		}
 	}
 	return len(doomed), nil
+}
+
+// forget removes a run from the history.
+func forget(tx *bolt.Tx, run *Run) error {
+	return errors.Join(
+		tx.Bucket(bucketRuns).Delete([]byte(run.ID)),
+		tx.Bucket(bucketByState).Delete(keyByState(run.State, run.ID)),
+		tx.Bucket(bucketByProject).Delete(keyByProject(run.Project, run.State, run.ID)),
+	)
+}
+
+// erase removes what an earlier transaction, which got further than it knew,
+// may have written of a run that was then not accepted. It reports whether the
+// history has shrunk.
+func erase(tx *bolt.Tx, id string) (shrunk bool, err error) {
+	key := []byte(id)
+	if err := tx.Bucket(bucketQueue).Delete(key); err != nil {
+		return false, err
+	}
+	value := tx.Bucket(bucketRuns).Get(key)
+	if value == nil {
+		return false, nil
+	}
+	run, err := decode(key, value)
+	if err != nil {
+		return false, err
+	}
+	return true, forget(tx, &run)
 }
 
 // listRuns returns the ended runs that f selects, the newest first, by way of
