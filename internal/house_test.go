@@ -24,6 +24,7 @@ var importers = map[string][]string{
 	"github.com/peterbourgon/ff/v3":       {"internal/config", "cmd/poppobuilder"},
 	"github.com/peterbourgon/ff/v3/ffcli": {"internal/config", "cmd/poppobuilder"},
 	"github.com/oklog/run":                {"internal/master"},
+	"go.etcd.io/bbolt":                    {"internal/runs"},
 }
 
 func TestRulesOfTheHouse(t *testing.T) {

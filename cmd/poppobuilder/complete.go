@@ -85,6 +85,8 @@ func flagValues(name string) []string {
 		return []string{"notify", "forking"}
 	case "leftovers":
 		return []string{project.LeftoversKill, project.LeftoversWait}
+	case "on-interrupt":
+		return []string{project.InterruptRetry, project.InterruptFail}
 	case "state":
 		return runStates()
 	}

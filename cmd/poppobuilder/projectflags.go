@@ -23,6 +23,7 @@ type projectFlags struct {
 	retries    optionalInt
 	retryDelay optionalDuration
 	leftovers  string
+	interrupt  string
 	env        map[string]string
 	unsetEnv   []string
 }
@@ -37,6 +38,7 @@ func newProjectFlags(fs *flag.FlagSet) *projectFlags {
 	fs.Var(&f.retries, "retries", "how often a failed run is tried again; \"default\": defaults.retryAttempts")
 	fs.Var(&f.retryDelay, "retry-delay", "pause before the first retry; \"default\": defaults.retryDelay")
 	fs.StringVar(&f.leftovers, "leftovers", project.LeftoversKill, "processes that outlive the command: `kill|wait` for them")
+	fs.StringVar(&f.interrupt, "on-interrupt", project.InterruptRetry, "a run that was cut short: `retry|fail`")
 	fs.Func("env", "`NAME=VALUE` for the command; may be repeated", f.addEnv)
 	return f
 }
@@ -78,6 +80,8 @@ func (f *projectFlags) apply(c *project.Config) {
 			c.RetryDelay = f.retryDelay.value
 		case "leftovers":
 			c.Leftovers = f.leftovers
+		case "on-interrupt":
+			c.OnInterrupt = f.interrupt
 		}
 	})
 	if len(f.env) == 0 && len(f.unsetEnv) == 0 {

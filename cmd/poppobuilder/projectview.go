@@ -150,6 +150,7 @@ func writeProject(w io.Writer, p api.Project) {
 	field("Timeout", "%s", orDefault(p.Config.RunTimeout))
 	retries := optionalInt{p.Config.RetryAttempts}
 	field("Retries", "%s, the first after %s", &retries, orDefault(p.Config.RetryDelay))
+	field("On interrupt", "%s", cmp.Or(p.Config.OnInterrupt, project.InterruptRetry))
 	field("Leftovers", "%s", cmp.Or(p.Config.Leftovers, project.LeftoversKill))
 	for _, name := range sortedKeys(p.Config.Env) {
 		field("Env", "%s=%s", name, p.Config.Env[name])

@@ -150,6 +150,12 @@ func writeStatus(w io.Writer, s *api.Status) {
 	if s.Reload != nil && !s.Reload.OK {
 		fmt.Fprintf(w, "Last reload was refused: %s\n", s.Reload.Error)
 	}
+	if t := s.Store; t != nil && t.Error != "" {
+		fmt.Fprintf(w, "No new run is accepted since %s: %s\n", t.Since.Local().Format(time.DateTime), t.Error)
+	}
+	if t := s.Store; t != nil && t.Damaged != "" {
+		fmt.Fprintf(w, "The file of runs was damaged: %s; it is kept as %s, and %d runs could be read\n", t.Problem, t.Damaged, t.Salvaged)
+	}
 	writeDropped(w, s.Dropped)
 }
 

@@ -27,6 +27,7 @@ const (
 	CodeNotReady         = "not-ready"              // 503: still starting
 	CodeStopping         = "stopping"               // 503: no longer takes this
 	CodeTimeout          = "timeout"                // 504: the daemon did not do it in time
+	CodeStorage          = "storage"                // 507: the run cannot be put on disk
 )
 
 // A Problem is an error as HTTP carries it: application/problem+json of RFC
@@ -66,6 +67,8 @@ func NewProblem(code, detail string) *Problem {
 		status = http.StatusServiceUnavailable
 	case CodeTimeout:
 		status = http.StatusGatewayTimeout
+	case CodeStorage:
+		status = http.StatusInsufficientStorage
 	default:
 		code = CodeInternal
 	}

@@ -61,6 +61,7 @@ type Status struct {
 	API      Addresses     `json:"api"`
 	Dropped  Dropped       `json:"dropped"`
 	Reload   *LastReload   `json:"reload,omitempty"` // nil: none yet
+	Store    *StoreTrouble `json:"store,omitempty"`  // nil: all is well
 }
 
 // A Worker is one worker of the pool.
@@ -130,6 +131,18 @@ type LastReload struct {
 	Error string    `json:"error,omitempty"`
 }
 
+// StoreTrouble tells what is wrong with the file in which runs are kept.
+type StoreTrouble struct {
+	Error string    `json:"error,omitempty"` // why no new run is accepted; empty: they are
+	Since time.Time `json:"since,omitzero"`  // of the error
+	// Damaged is the damaged file that was set aside when it was found, or
+	// empty; then Problem is what is wrong with it, and Salvaged how many runs
+	// could be read.
+	Damaged  string `json:"damaged,omitempty"`
+	Problem  string `json:"problem,omitempty"`
+	Salvaged int    `json:"salvaged,omitempty"`
+}
+
 // Public returns what anybody on this machine may see: s without settings,
 // and without paths.
 func (s Status) Public() Status {
@@ -137,6 +150,9 @@ func (s Status) Public() Status {
 	s.Dropped.Logs = nil
 	if s.Reload != nil {
 		s.Reload = &LastReload{At: s.Reload.At, OK: s.Reload.OK}
+	}
+	if s.Store != nil {
+		s.Store = &StoreTrouble{Since: s.Store.Since}
 	}
 	return s
 }

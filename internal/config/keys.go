@@ -175,6 +175,16 @@ var table = sync.OnceValue(func() []Key {
 			field: func(s *Settings) any { return &s.Logging.MaxAge },
 		},
 		{
+			Name: "history.maxRuns", Kind: Int, Default: "10000", min: 1, max: 1e6, Live: true,
+			Help:  "ended runs that are remembered, the newest of all projects",
+			field: func(s *Settings) any { return &s.History.MaxRuns },
+		},
+		{
+			Name: "history.maxAge", Kind: Duration, Default: "720h", max: 3650 * day, Live: true,
+			Help:  "age at which an ended run is forgotten (0: never)",
+			field: func(s *Settings) any { return &s.History.MaxAge },
+		},
+		{
 			Name: "defaults.pollingInterval", Kind: Duration, Default: "5m", max: 30 * day, Live: true,
 			Help:  "pause between two runs of a project (0: none)",
 			field: func(s *Settings) any { return &s.Defaults.PollingInterval },

@@ -29,6 +29,7 @@ func TestDefaults(t *testing.T) {
 			Worker: config.Worker{Command: []string{}, ReadyTimeout: 10 * time.Second},
 		},
 		Logging:  config.Logging{Level: "info", Format: "text", MaxSize: 10 << 20, MaxFiles: 30},
+		History:  config.History{MaxRuns: 10_000, MaxAge: 30 * 24 * time.Hour},
 		Defaults: config.Defaults{PollingInterval: 5 * time.Minute, RetryAttempts: 3, RetryDelay: 5 * time.Second},
 	}
 	if diff := cmp.Diff(want, config.Default()); diff != "" {
@@ -89,6 +90,8 @@ func TestSources(t *testing.T) {
 		"logging.maxSize":                {"2048", "3K", "1GiB"},
 		"logging.maxFiles":               {"1", "2", "3"},
 		"logging.maxAge":                 {`"30d"`, "1h", "2h"},
+		"history.maxRuns":                {"5", "6", "7"},
+		"history.maxAge":                 {`"7d"`, "1h", "2h"},
 		"defaults.pollingInterval":       {"0", "1m", "2m"},
 		"defaults.runTimeout":            {`"1h30m"`, "2h", "3h"},
 		"defaults.retryAttempts":         {"0", "1", "2"},
@@ -184,9 +187,9 @@ func TestFaults(t *testing.T) {
 		{"delays", `{"daemon": {"restart": {"initialDelay": "1m"}}}`, "FILE:1:41: daemon.restart.initialDelay: daemon.restart.initialDelay (1m) is longer than daemon.restart.maxDelay (30s) (allowed: maxDelay at least as long as initialDelay)"},
 
 		{"unknown", `{"daemon": {"maxProceses": 2}}`, `FILE:1:13: daemon.maxProceses: unknown key, did you mean "daemon.maxProcesses"? (allowed: enabled, maxProcesses, schedulingStrategy, port, host, shutdownTimeout, restart, worker)`},
-		{"case", `{"Logging": {}}`, `FILE:1:2: Logging: unknown key, did you mean "logging"? (allowed: daemon, logging, defaults)`},
-		{"misplaced", `{"maxProcesses": 2}`, `FILE:1:2: maxProcesses: unknown key, did you mean "daemon.maxProcesses"? (allowed: daemon, logging, defaults)`},
-		{"nothing near", `{"zebra": 2}`, `FILE:1:2: zebra: unknown key (allowed: daemon, logging, defaults)`},
+		{"case", `{"Logging": {}}`, `FILE:1:2: Logging: unknown key, did you mean "logging"? (allowed: daemon, logging, history, defaults)`},
+		{"misplaced", `{"maxProcesses": 2}`, `FILE:1:2: maxProcesses: unknown key, did you mean "daemon.maxProcesses"? (allowed: daemon, logging, history, defaults)`},
+		{"nothing near", `{"zebra": 2}`, `FILE:1:2: zebra: unknown key (allowed: daemon, logging, history, defaults)`},
 		{"dots", `{"daemon.maxProcesses": 2}`, `FILE:1:2: daemon.maxProcesses: a name with a dot (allowed: sections as objects, {"daemon": {"maxProcesses": 2}})`},
 		{"section", `{"logging": 3}`, `FILE:1:13: logging: is a number (3) (allowed: an object with level, format, maxSize, maxFiles, maxAge)`},
 		{"null section", `{"logging": null}`, `FILE:1:13: logging: is null (allowed: an object with level, format, maxSize, maxFiles, maxAge)`},

@@ -7,6 +7,7 @@ import "time"
 type Settings struct {
 	Daemon   Daemon
 	Logging  Logging
+	History  History
 	Defaults Defaults
 }
 
@@ -64,6 +65,14 @@ type Logging struct {
 	// MaxFiles is how many rotated files are kept of each log.
 	MaxFiles int
 	// MaxAge is when a rotated file is removed; 0 keeps it.
+	MaxAge time.Duration
+}
+
+// History is what is remembered of runs that have ended.
+type History struct {
+	// MaxRuns is how many, of all projects together.
+	MaxRuns int
+	// MaxAge is when one is forgotten; 0 keeps it.
 	MaxAge time.Duration
 }
 

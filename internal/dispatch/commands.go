@@ -27,9 +27,21 @@ var (
 // one is returned, and no longer waits for a time to come; while one executes,
 // one more is queued.
 //
-// Errors: [project.ErrNotFound], [ErrDisabled], [ErrNotRunnable], [ErrStopping].
+// Errors: [project.ErrNotFound], [ErrDisabled], [ErrNotRunnable],
+// [ErrStopping], *[runs.WriteError].
 func (d *Dispatcher) RunNow(ctx context.Context, id string) (runs.Run, error) {
-	return ask(ctx, d, func() (runs.Run, error) { return d.runNow(id) })
+	a, err := ask(ctx, d, func() (*acceptance, error) {
+		run, err := d.runNow(id)
+		a := &acceptance{run: run}
+		if err == nil {
+			d.accepted = append(d.accepted, a)
+		}
+		return a, err
+	})
+	if err != nil {
+		return runs.Run{}, err
+	}
+	return a.run, a.err
 }
 
 func (d *Dispatcher) runNow(id string) (runs.Run, error) {
@@ -104,7 +116,7 @@ func (d *Dispatcher) cancel(id string, ended chan<- runs.Run) error {
 	if err != nil {
 		return err
 	}
-	d.answers = append(d.answers, func() { ended <- run })
+	d.notices = append(d.notices, func() { ended <- run })
 	l.lastEnd = time.Now()
 	l.due = d.dueAtEnd(l)
 	d.settle(l)

@@ -8,13 +8,18 @@
 // tell a worker it hands to a [Pool], which never blocks it. After each round
 // it publishes a [Snapshot].
 //
+// All changes of a round are one commit of the store, so that ends, claims and
+// new runs share it, and nobody hears of them before it. The loop waits for
+// the disk; who looks at the snapshot does not.
+//
 // # When a project runs
 //
 // A project is due its interval after its last run ended, and at once when it
 // was just added or enabled. A run that failed is tried again after a delay
 // that doubles from attempt to attempt; one that was cut short, because its
-// worker died or was stopped, is tried again without counting as a failure.
-// A project never has two runs at once.
+// worker or the daemon died or was stopped, is tried again without counting as
+// a failure, unless its project says that it is not to be. A project never has
+// two runs at once. A restart of the daemon changes none of this.
 package dispatch
 
 import (
@@ -88,7 +93,15 @@ type Dispatcher struct {
 	workers  map[int]*worker
 	idle     []int // numbers of the idle workers, the one that waits longest first
 	draining bool
-	answers  []func() // to be sent at the end of the round
+	recalled bool // what an earlier daemon has left was taken over
+
+	// Of this round, or until the store can write.
+	claimed  []*lane       // whose run is for a worker that does not know it yet
+	accepted []*acceptance // runs that somebody asked for
+	notices  []func()      // to be sent when what they tell of is on disk
+	answers  []func()      // to be sent at the end of the round
+	stalled  bool          // the store cannot write
+	retry    *time.Timer   // has it try again; nil: not set
 
 	lostLines int64 // of output of runs
 }
@@ -137,7 +150,10 @@ func (d *Dispatcher) Serve(ctx context.Context) error {
 		case f := <-d.inbox:
 			f()
 			d.drainInbox()
-			d.assign()
+			for again := true; again; {
+				d.assign()
+				again = d.commit()
+			}
 			d.publish()
 			d.answer()
 		case <-ctx.Done():
@@ -254,7 +270,7 @@ func (d *Dispatcher) Drain(ctx context.Context) error {
 
 // assign gives runs to idle workers while there are both.
 func (d *Dispatcher) assign() {
-	for len(d.idle) > 0 && !d.draining {
+	for len(d.idle) > 0 && !d.draining && !d.stalled {
 		item, ok := d.strategy.Pop()
 		if !ok {
 			return
@@ -279,14 +295,20 @@ func (d *Dispatcher) start(l *lane, n int) {
 		return
 	}
 	l.queue = slices.Delete(l.queue, i, i+1)
-	spec := d.spec(l, run)
 	w.lane = l
 	l.active = &active{run: run, worker: n, generation: w.generation}
-	d.pool.Send(n, w.generation, ipc.Run{Run: spec})
-	d.log.Info("run started", "project", run.Project, "run", run.ID, "attempt", run.Attempt, "reason", run.Reason, "worker", n)
+	d.claimed = append(d.claimed, l)
+	d.settle(l)
+}
+
+// hand gives a worker the run that was claimed for it.
+func (d *Dispatcher) hand(l *lane) {
+	run := l.active.run
+	spec := d.spec(l, run)
+	d.pool.Send(l.active.worker, l.active.generation, ipc.Run{Run: spec})
+	d.log.Info("run started", "project", run.Project, "run", run.ID, "attempt", run.Attempt, "reason", run.Reason, "worker", l.active.worker)
 	if spec.TimeoutMS > 0 {
 		// The worker keeps the time itself. This is for one that does not.
 		d.stopAfter(l, time.Duration(spec.TimeoutMS)*time.Millisecond+slack/2, "timeout")
 	}
-	d.settle(l)
 }

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"slices"
 	"time"
 
 	"github.com/poppobuilder/poppobuilder/internal/project"
@@ -139,6 +140,9 @@ func (d *Dispatcher) wakeAt(l *lane, t time.Time) {
 
 // enqueue queues a run of the lane.
 func (d *Dispatcher) enqueue(l *lane, r runs.Request) bool {
+	if d.stalled {
+		return false
+	}
 	run, err := d.store.Enqueue(r)
 	if err != nil {
 		d.log.Error("queue run", "project", r.Project, "error", err)
@@ -150,6 +154,7 @@ func (d *Dispatcher) enqueue(l *lane, r runs.Request) bool {
 
 // setProjects makes the lanes those of the projects.
 func (d *Dispatcher) setProjects(projects []project.Project) {
+	first, left := d.recall()
 	known := make(map[string]bool, len(projects))
 	for _, p := range projects {
 		known[p.ID] = true
@@ -161,11 +166,16 @@ func (d *Dispatcher) setProjects(projects []project.Project) {
 			l.due, l.lastEnd, l.renewed = time.Now(), time.Time{}, l.active != nil
 		}
 		l.project, l.removed = p, false
+		if first {
+			d.takeOver(l, left[p.ID])
+			delete(left, p.ID)
+		}
 		if !p.Enabled {
 			d.cancelQueued(l, "the project was disabled")
 		}
 		d.settle(l)
 	}
+	d.endOrphans(left)
 	for id, l := range d.lanes {
 		if known[id] || l.removed {
 			continue
@@ -207,7 +217,7 @@ func (d *Dispatcher) spec(l *lane, run runs.Run) ipc.RunSpec {
 		ID:        run.ID,
 		Project:   p.ID,
 		Dir:       p.Path,
-		Command:   p.Config.Command,
+		Command:   slices.Concat(p.Config.Command, run.Args),
 		Env:       environment(p, run),
 		TimeoutMS: p.Config.Timeout(d.settings.RunTimeout).Milliseconds(),
 		GraceMS:   Grace.Milliseconds(),

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/poppobuilder/poppobuilder/internal/project"
 	"github.com/poppobuilder/poppobuilder/internal/runs"
 	"github.com/poppobuilder/poppobuilder/procworker/ipc"
 )
@@ -179,7 +180,7 @@ func (d *Dispatcher) end(l *lane, state runs.State, exit runs.Exit) {
 	d.strategy.Charge(l.project.ID, now.Sub(ended.StartedAt))
 	d.logEnd(ended, queued)
 	for _, c := range a.ended {
-		d.answers = append(d.answers, func() { c <- ended })
+		d.notices = append(d.notices, func() { c <- ended })
 	}
 	d.settle(l)
 }
@@ -200,9 +201,13 @@ func (d *Dispatcher) next(l *lane, run runs.Run, state runs.State, now time.Time
 		Origin:   run.Origin,
 		Attempt:  run.Attempt + 1,
 		Failures: run.Failures,
+		Args:     run.Args,
 	}
 	switch state {
 	case runs.Interrupted:
+		if l.project.Config.OnInterrupt == project.InterruptFail {
+			return nil
+		}
 		again.Reason = runs.Interruption
 		if w := d.workers[valueOr(run.Worker, -1)]; !d.draining && (w == nil || !w.leaving) {
 			// The worker died, perhaps of this very run.

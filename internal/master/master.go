@@ -80,7 +80,7 @@ type master struct {
 
 	log      *logger
 	projects project.Store
-	store    runs.Store
+	store    *runs.DB
 	dispatch *dispatch.Dispatcher
 	pool     *pool
 	guard    *guard
@@ -155,6 +155,10 @@ func Run(ctx context.Context, o Options) error {
 	if err := lock.Write(); err != nil {
 		return err
 	}
+	if m.store, err = m.openRuns(); err != nil {
+		return err
+	}
+	defer m.closeRuns()
 	m.compose()
 	return m.serve(ctx, endpoints, router)
 }
@@ -223,7 +227,6 @@ func (m *master) load() error {
 
 // compose builds the parts from the settings.
 func (m *master) compose() {
-	m.store = runs.NewMemory(0)
 	m.pool = newPool(poolOptions{
 		dir:      m.paths.Home,
 		env:      m.guard.mark(workerEnvironment(m.o.Environ)),

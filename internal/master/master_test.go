@@ -73,6 +73,9 @@ func startMaster(t *testing.T, kind string) (m *master, stop func() error) {
 	if m.log, err = newLogger(m.paths.DaemonLog, nil, m.loaded.Logging); err != nil {
 		t.Fatal(err)
 	}
+	if m.store, err = m.openRuns(); err != nil {
+		t.Fatal(err)
+	}
 	router := signals.Listen(m.routes())
 	m.compose()
 	ended := make(chan error, 1)
@@ -86,6 +89,7 @@ func startMaster(t *testing.T, kind string) (m *master, stop func() error) {
 		m.stop()
 		err := <-ended
 		router.Close()
+		m.closeRuns()
 		m.log.close()
 		return err
 	}

@@ -105,6 +105,7 @@ func invalid(err error) error {
 
 // apply makes the live settings take effect.
 func (m *master) apply(ctx context.Context, s config.Settings) error {
+	m.store.SetLimits(historyLimits(s.History))
 	if err := m.dispatch.Configure(ctx, dispatchSettings(s)); err != nil {
 		return err
 	}

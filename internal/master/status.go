@@ -45,6 +45,7 @@ func (m *master) Status() api.Status {
 		s.Workers = append(s.Workers, slot.status(now, d))
 	}
 	s.Dropped = m.dropped()
+	s.Store = m.storeTrouble()
 	for _, p := range d.Projects {
 		s.Projects.Total++
 		if p.State != dispatch.StateDisabled {
@@ -241,6 +242,8 @@ func problem(err error) error {
 		return nil
 	case errors.Is(err, dispatch.ErrStopping):
 		return api.NewProblem(api.CodeStopping, err.Error())
+	case isWriteError(err):
+		return api.NewProblem(api.CodeStorage, err.Error())
 	case errors.Is(err, dispatch.ErrDisabled), errors.Is(err, dispatch.ErrNothingToCancel), errors.Is(err, dispatch.ErrNotRunnable):
 		return api.NewProblem(api.CodeConflict, err.Error())
 	}

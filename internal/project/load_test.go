@@ -72,7 +72,7 @@ func TestLoadOurKeys(t *testing.T) {
 	"projects": {"a": {"path": "/a", "config": {
 		"schedule": {"checkInterval": "1m30s"},
 		"command": ["make", ""], "env": {"A": "", "b.c": "x=y"},
-		"runTimeout": 1.5, "retryAttempts": 0, "retryDelay": "0", "leftovers": "wait",
+		"runTimeout": 1.5, "retryAttempts": 0, "retryDelay": "0", "leftovers": "wait", "onInterrupt": "fail",
 		"priority": 1e1, "weight": null,
 	}}},
 }`)
@@ -86,6 +86,7 @@ func TestLoadOurKeys(t *testing.T) {
 		RetryAttempts: ptr(0),
 		RetryDelay:    ptr(time.Duration(0)),
 		Leftovers:     project.LeftoversWait,
+		OnInterrupt:   project.InterruptFail,
 	}}
 	got, err := mustLoad(t, s).Get("a")
 	if err != nil {
@@ -138,6 +139,7 @@ func TestLoadFault(t *testing.T) {
 		{`"retryAttempts": |101`, "retryAttempts", "101 is out of range", "0..100"},
 		{`"retryAttempts": |-1`, "retryAttempts", "-1 is out of range", "0..100"},
 		{`"leftovers": |"keep"`, "leftovers", `"keep" is unknown`, "kill, wait"},
+		{`"onInterrupt": |"no"`, "onInterrupt", `"no" is unknown`, "retry, fail"},
 		{`"command": |"make test"`, "command", `"make test" does not fit`, `an array of strings, such as ["make", "test"]`},
 		{`"command": |[]`, "command", "names no program", "[program, argument...]"},
 		{`"command": |["", "x"]`, "command", "names no program", "[program, argument...]"},

@@ -18,7 +18,8 @@
 //	{"version": "1.0.0", "projects": {ID: {
 //	  "path": "/home/me/src/web", "enabled": true, "createdAt": "2006-01-02T15:04:05Z",
 //	  "config": {"name", "priority", "weight", "schedule": {"checkInterval"}, "github": {"owner", "repo"},
-//	    "command", "env", "runTimeout", "retryAttempts", "retryDelay", "leftovers"}
+//	    "command", "env", "runTimeout", "retryAttempts", "retryDelay", "leftovers",
+//	    "onInterrupt"}
 //	}}}
 //
 // Only "path" is required. Durations are milliseconds or strings like "30s". A
@@ -49,6 +50,13 @@ const (
 	LeftoversWait = "wait" // the run goes on until the last one has ended
 )
 
+// What [Config.OnInterrupt] may be: what becomes of a run that was cut short,
+// because its worker or the daemon ended.
+const (
+	InterruptRetry = "retry" // it is queued again, as the next attempt; the default
+	InterruptFail  = "fail"  // it is over, and the project waits for its interval
+)
+
 // A Project is a directory, the command that runs there, and how it shares the
 // pool. Its JSON is an entry of projects.json with the id inside.
 type Project struct {
@@ -72,6 +80,7 @@ type Config struct {
 	RetryAttempts *int              // 0..100
 	RetryDelay    *time.Duration    // before the first retry
 	Leftovers     string            // LeftoversKill, LeftoversWait, or "" for the default
+	OnInterrupt   string            // InterruptRetry, InterruptFail, or "" for the default
 	GitHub        GitHub
 }
 

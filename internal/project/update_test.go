@@ -461,6 +461,7 @@ func genProject() *rapid.Generator[project.Project] {
 			RetryDelay:    duration.Draw(t, "delay"),
 			RetryAttempts: rapid.Ptr(rapid.IntRange(0, 100), true).Draw(t, "attempts"),
 			Leftovers:     rapid.SampledFrom([]string{"", "kill", "wait"}).Draw(t, "leftovers"),
+			OnInterrupt:   rapid.SampledFrom([]string{"", "retry", "fail"}).Draw(t, "onInterrupt"),
 			GitHub:        project.GitHub{Owner: rapid.SampledFrom([]string{"", "me"}).Draw(t, "owner")},
 		}
 		if rapid.Bool().Draw(t, "runnable") {

@@ -50,6 +50,8 @@ func (c Config) validate(check func(ok bool, key, problem, allowed string)) {
 		"config.retryAttempts", outOfRange(valueOr(c.RetryAttempts, 0)), fmt.Sprintf("0..%d", MaxRetryAttempts))
 	check(c.Leftovers == "" || c.Leftovers == LeftoversKill || c.Leftovers == LeftoversWait,
 		"config.leftovers", fmt.Sprintf("%q is unknown", c.Leftovers), "kill, wait")
+	check(c.OnInterrupt == "" || c.OnInterrupt == InterruptRetry || c.OnInterrupt == InterruptFail,
+		"config.onInterrupt", fmt.Sprintf("%q is unknown", c.OnInterrupt), "retry, fail")
 
 	check(len(c.Command) == 0 || c.Command[0] != "", "config.command", "names no program", "[program, argument...]")
 	for i, arg := range c.Command {

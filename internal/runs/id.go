@@ -1,6 +1,9 @@
 package runs
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // idAlphabet is Crockford's base 32 in lower case: its order is the order of
 // the bytes, and nothing in it is mistaken for something else when read aloud.
@@ -21,4 +24,13 @@ func (s *idSource) next(now time.Time) string {
 		id[i] = idAlphabet[v&31]
 	}
 	return string(id[:])
+}
+
+// resume makes every id that comes sort after the given one.
+func (s *idSource) resume(id string) {
+	var v uint64
+	for _, c := range []byte(id) {
+		v = v<<5 | uint64(strings.IndexByte(idAlphabet, c)&31)
+	}
+	s.last = max(s.last, v)
 }

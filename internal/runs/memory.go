@@ -3,7 +3,6 @@ package runs
 import (
 	"cmp"
 	"container/list"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -12,14 +11,16 @@ import (
 // DefaultHistory is how many ended runs a [Memory] keeps unless told.
 const DefaultHistory = 1000
 
-// Memory is a [Store] that lives as long as its process.
+// Memory is a [Store] that lives as long as its process: for tests, and to see
+// what a [DB] ought to do.
 type Memory struct {
 	history int
 
 	mu    sync.Mutex // guards what follows
 	ids   idSource
 	runs  map[string]*Run
-	ended *list.List // ids of the runs that ended, the oldest first
+	last  map[string]Run // of each project
+	ended *list.List     // ids of the runs that ended, the oldest first
 }
 
 var _ Store = (*Memory)(nil)
@@ -30,6 +31,7 @@ func NewMemory(history int) *Memory {
 	return &Memory{
 		history: cmp.Or(history, DefaultHistory),
 		runs:    make(map[string]*Run),
+		last:    make(map[string]Run),
 		ended:   list.New(),
 	}
 }
@@ -42,56 +44,22 @@ func (m *Memory) Enqueue(r Request) (Run, error) {
 }
 
 // Expedite lets a queued run start at once.
-func (m *Memory) Expedite(id string) (Run, error) {
-	return m.change(id, func(run *Run) error {
-		if run.State != Queued {
-			return transitionError(run, Queued)
-		}
-		run.NotBefore = time.Time{}
-		return nil
-	})
-}
+func (m *Memory) Expedite(id string) (Run, error) { return m.change(id, expedite) }
 
 // Claim gives a queued run to a worker.
-func (m *Memory) Claim(id string, worker int) (Run, error) {
-	return m.change(id, func(run *Run) error {
-		if run.State != Queued {
-			return transitionError(run, Running)
-		}
-		run.State = Running
-		run.StartedAt = time.Now()
-		run.Worker = &worker
-		return nil
-	})
-}
+func (m *Memory) Claim(id string, worker int) (Run, error) { return m.change(id, claim(worker)) }
 
 // Started notes the process of a running run's command.
-func (m *Memory) Started(id string, pid int) (Run, error) {
-	return m.change(id, func(run *Run) error {
-		if run.State != Running {
-			return transitionError(run, Running)
-		}
-		run.PID = pid
-		return nil
-	})
-}
+func (m *Memory) Started(id string, pid int) (Run, error) { return m.change(id, started(pid)) }
 
 // Finish ends a run and queues what comes next.
 func (m *Memory) Finish(id string, state State, exit Exit, next *Request) (ended Run, queued *Run, err error) {
+	if ended, err = m.change(id, finish(state, exit)); err != nil {
+		return Run{}, nil, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	run, ok := m.runs[id]
-	switch {
-	case !ok:
-		return Run{}, nil, fmt.Errorf("finish run %s: %w", id, ErrNotFound)
-	case run.State.Final() || !state.Final():
-		return Run{}, nil, transitionError(run, state)
-	case run.State == Queued && state != Cancelled:
-		return Run{}, nil, transitionError(run, state)
-	}
-	run.State = state
-	run.FinishedAt = time.Now()
-	run.Exit = exit
+	m.last[ended.Project] = ended
 	m.ended.PushBack(id)
 	for m.ended.Len() > m.history {
 		delete(m.runs, m.ended.Remove(m.ended.Front()).(string))
@@ -100,7 +68,18 @@ func (m *Memory) Finish(id string, state State, exit Exit, next *Request) (ended
 		r := *m.enqueue(*next)
 		queued = &r
 	}
-	return *run, queued, nil
+	return ended, queued, nil
+}
+
+// Commit has nothing to do.
+func (m *Memory) Commit() error { return nil }
+
+// Last returns the run of a project that ended last.
+func (m *Memory) Last(project string) (Run, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	run, ok := m.last[project]
+	return run, ok
 }
 
 // Get returns one run.
@@ -109,16 +88,14 @@ func (m *Memory) Get(id string) (Run, error) {
 	defer m.mu.Unlock()
 	run, ok := m.runs[id]
 	if !ok {
-		return Run{}, fmt.Errorf("run %s: %w", id, ErrNotFound)
+		return Run{}, notFound(id)
 	}
 	return *run, nil
 }
 
 // List returns the runs that f selects, the newest first.
 func (m *Memory) List(f Filter) []Run {
-	selected := m.collect(func(run *Run) bool {
-		return (f.Project == "" || run.Project == f.Project) && (f.State == "" || run.State == f.State)
-	})
+	selected := m.collect(f.selects)
 	slices.Reverse(selected)
 	if f.Limit > 0 && len(selected) > f.Limit {
 		selected = selected[:f.Limit]
@@ -146,14 +123,14 @@ func (m *Memory) collect(keep func(*Run) bool) []Run {
 }
 
 // change applies f to one run.
-func (m *Memory) change(id string, f func(*Run) error) (Run, error) {
+func (m *Memory) change(id string, f change) (Run, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	run, ok := m.runs[id]
 	if !ok {
-		return Run{}, fmt.Errorf("run %s: %w", id, ErrNotFound)
+		return Run{}, notFound(id)
 	}
-	if err := f(run); err != nil {
+	if err := f(run, time.Now()); err != nil {
 		return Run{}, err
 	}
 	return *run, nil
@@ -161,23 +138,7 @@ func (m *Memory) change(id string, f func(*Run) error) (Run, error) {
 
 // enqueue adds a queued run. The caller holds mu.
 func (m *Memory) enqueue(r Request) *Run {
-	now := time.Now()
-	run := &Run{
-		ID:        m.ids.next(now),
-		Project:   r.Project,
-		Origin:    r.Origin,
-		Attempt:   max(r.Attempt, 1),
-		Failures:  r.Failures,
-		Reason:    r.Reason,
-		State:     Queued,
-		QueuedAt:  now,
-		NotBefore: r.NotBefore,
-	}
-	run.Origin = cmp.Or(run.Origin, run.ID)
+	run := m.ids.newRun(r, time.Now())
 	m.runs[run.ID] = run
 	return run
-}
-
-func transitionError(run *Run, to State) error {
-	return fmt.Errorf("run %s from %s to %s: %w", run.ID, run.State, to, ErrTransition)
 }

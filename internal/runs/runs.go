@@ -14,10 +14,19 @@
 // A run is one execution. What is tried again, after a failure or because it
 // was cut short, is a new run with the same Origin and the next Attempt, which
 // [Store.Finish] queues in the same step that ends the old one.
+//
+// # On disk
+//
+// A [DB] keeps them in one file. Changes gather in memory until [Store.Commit]
+// puts all of them on disk in one transaction: a caller commits before it tells
+// anybody, and what happens at the same time shares the cost. What cannot be
+// written was never accepted, except for the end of a run, which is a fact: it
+// stays in memory and is written by the next Commit that succeeds.
 package runs
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -48,6 +57,7 @@ const (
 	Manual       Reason = "manual"      // somebody asked
 	Retry        Reason = "retry"       // the attempt before it failed
 	Interruption Reason = "interrupted" // the attempt before it was cut short
+	Preemption   Reason = "preempted"   // the attempt before it had had its time while others waited
 )
 
 // A Run is one execution of a project's command.
@@ -61,6 +71,9 @@ type Run struct {
 	Failures int    `json:"failures,omitempty"`
 	Reason   Reason `json:"reason"`
 	State    State  `json:"state"`
+	// Args follow the project's command, for this run and what is tried again
+	// of it.
+	Args []string `json:"args,omitempty"`
 
 	QueuedAt   time.Time `json:"queuedAt"`
 	NotBefore  time.Time `json:"notBefore,omitzero"` // what is tried again waits until then
@@ -92,6 +105,7 @@ type Request struct {
 	Origin    string    // empty: this is a first attempt
 	Attempt   int       // 0 counts as 1
 	Failures  int
+	Args      []string // appended to the project's command
 }
 
 // A Filter selects runs. Its zero value selects all of them.
@@ -101,22 +115,29 @@ type Filter struct {
 	Limit   int    // the newest so many; 0: all
 }
 
-// A Store keeps runs. What a method has returned without an error is kept as
-// well as the store can keep anything. Its methods may be called from any
-// goroutine.
+// A Store keeps runs. The methods that change something are called by one
+// goroutine at a time, the others by any.
 type Store interface {
-	// Enqueue queues a run.
+	// Enqueue queues a run. While nothing can be written it refuses with a
+	// [*WriteError], and so do Expedite and Claim.
 	Enqueue(Request) (Run, error)
 	// Expedite lets a queued run start at once that had to wait for its
 	// NotBefore.
 	Expedite(id string) (Run, error)
 	// Claim gives a queued run to a worker: from now on it is running.
 	Claim(id string, worker int) (Run, error)
-	// Started notes the process of a running run's command.
+	// Started notes the process of a running run's command. This is a hint for
+	// people, and alone no reason to write: the next Commit takes it along.
 	Started(id string, pid int) (Run, error)
 	// Finish ends a queued or running run in a final state and, in the same
 	// step, queues what comes next, if anything does.
 	Finish(id string, state State, exit Exit, next *Request) (ended Run, queued *Run, err error)
+	// Commit puts the changes since the last one on disk, all or none. After an
+	// error, a [*WriteError], everything that was enqueued, expedited or
+	// claimed since is as it was before; ends of runs, and what Finish queued,
+	// are not taken back: they wait in memory for the next Commit.
+	Commit() error
+
 	// Get returns one run.
 	Get(id string) (Run, error)
 	// List returns the runs that the filter selects, the newest first.
@@ -124,7 +145,20 @@ type Store interface {
 	// Unfinished returns every run that is queued or running, the oldest
 	// first.
 	Unfinished() []Run
+	// Last returns the run of a project that ended last, also when the history
+	// no longer has it.
+	Last(project string) (Run, bool)
 }
+
+// A WriteError says that runs cannot be put on disk at the moment.
+type WriteError struct{ Err error }
+
+func (e *WriteError) Error() string {
+	return fmt.Sprintf("runs cannot be put on disk, so no new one is accepted: %v", e.Err)
+}
+
+// Unwrap returns what the system says.
+func (e *WriteError) Unwrap() error { return e.Err }
 
 var (
 	// ErrNotFound says that no run has this id.
