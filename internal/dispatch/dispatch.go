@@ -10,11 +10,17 @@
 //
 // # When a project runs
 //
-// A project is due its interval after its last run ended, and at once when it
-// was just added or enabled. A run that failed is tried again after a delay
+// A project with an interval is due that long after its last run ended, and at
+// once when it was just added or enabled. One with a cron expression is due at
+// its times; a time is served by the first run that starts at or after it, so
+// that those that pass while a run waits or executes, while the project is
+// paused or while no daemon runs lead to one run, not to many. Outside of its
+// active hours a project starts only what somebody asked for, and what goes on
+// with that. A run that failed is tried again after a delay
 // that doubles from attempt to attempt; one that was cut short, because its
-// worker died or was stopped, is tried again without counting as a failure.
-// A project never has two runs at once.
+// worker died or was stopped, is tried again without counting as a failure. One
+// that made way for others because its time slice was over goes on as the same
+// attempt. A project never has two runs at once.
 package dispatch
 
 import (
@@ -54,18 +60,22 @@ type Settings struct {
 	Strategy      schedule.Kind
 	Interval      time.Duration // between a project's runs, unless it says otherwise
 	RunTimeout    time.Duration // 0: none
+	TimeSlice     time.Duration // 0: none
+	Command       []string      // of projects that have none; may be empty
 	RetryAttempts int
 	RetryDelay    time.Duration // before the first retry; it doubles from there
 	LogLimits     ipc.LogLimits
 }
 
-// Options are what a [Dispatcher] is made of. All are required.
+// Options are what a [Dispatcher] is made of. All but WallClock are required.
 type Options struct {
 	Store    runs.Store
 	Pool     Pool
 	Log      *slog.Logger
 	LogPath  func(project string) string // where a project's output goes
 	Settings Settings
+	// WallClock tells the time of day; nil: the system's does.
+	WallClock func() time.Time
 }
 
 // A Dispatcher is a service: it works while it is served.
@@ -74,6 +84,7 @@ type Dispatcher struct {
 	pool    Pool
 	log     *slog.Logger
 	logPath func(project string) string
+	wall    func() time.Time // without a monotonic reading
 
 	inbox  chan func() // executed by the loop, in order
 	closed chan struct{}
@@ -88,7 +99,9 @@ type Dispatcher struct {
 	workers  map[int]*worker
 	idle     []int // numbers of the idle workers, the one that waits longest first
 	draining bool
-	answers  []func() // to be sent at the end of the round
+	answers  []func()    // to be sent at the end of the round
+	looking  *time.Timer // fires when lanes have to look at the wall clock; nil: none has
+	lookAt   time.Time   // what it was set for
 
 	lostLines int64 // of output of runs
 }
@@ -123,6 +136,9 @@ func New(o Options) *Dispatcher {
 		lanes:    make(map[string]*lane),
 		workers:  make(map[int]*worker),
 	}
+	if d.wall = o.WallClock; d.wall == nil {
+		d.wall = func() time.Time { return time.Now().Round(0) }
+	}
 	d.publish()
 	return d
 }
@@ -138,6 +154,8 @@ func (d *Dispatcher) Serve(ctx context.Context) error {
 			f()
 			d.drainInbox()
 			d.assign()
+			d.share()
+			d.watchClock()
 			d.publish()
 			d.answer()
 		case <-ctx.Done():
@@ -231,6 +249,9 @@ func (d *Dispatcher) Configure(ctx context.Context, s Settings) error {
 		}
 		d.settings = s
 		for _, l := range d.lanes {
+			if l.active != nil {
+				d.setSlice(l)
+			}
 			d.settle(l)
 		}
 	})
@@ -259,18 +280,22 @@ func (d *Dispatcher) assign() {
 		if !ok {
 			return
 		}
-		n := d.idle[0]
-		d.idle = d.idle[1:]
 		l := d.lanes[item.ID]
 		l.waiting = false
-		d.start(l, n)
+		i, _ := l.ready(time.Now(), d.wall())
+		if i < 0 { // its hours ended a moment ago
+			d.settle(l)
+			continue
+		}
+		n := d.idle[0]
+		d.idle = d.idle[1:]
+		d.start(l, i, n)
 	}
 }
 
-// start gives the lane's next run to an idle worker.
-func (d *Dispatcher) start(l *lane, n int) {
+// start gives a queued run of the lane to an idle worker.
+func (d *Dispatcher) start(l *lane, i, n int) {
 	w := d.workers[n]
-	i := l.next(time.Now())
 	run, err := d.store.Claim(l.queue[i].ID, n)
 	if err != nil {
 		d.log.Error("claim run", "project", l.project.ID, "run", l.queue[i].ID, "error", err)
@@ -281,7 +306,10 @@ func (d *Dispatcher) start(l *lane, n int) {
 	l.queue = slices.Delete(l.queue, i, i+1)
 	spec := d.spec(l, run)
 	w.lane = l
-	l.active = &active{run: run, worker: n, generation: w.generation}
+	now := time.Now()
+	l.active = &active{run: run, worker: n, generation: w.generation, started: now, slice: slice{since: now}}
+	l.served = d.wall()
+	d.setSlice(l)
 	d.pool.Send(n, w.generation, ipc.Run{Run: spec})
 	d.log.Info("run started", "project", run.Project, "run", run.ID, "attempt", run.Attempt, "reason", run.Reason, "worker", n)
 	if spec.TimeoutMS > 0 {
