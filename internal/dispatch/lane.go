@@ -131,7 +131,7 @@ func (d *Dispatcher) settle(l *lane) {
 	}
 	d.strategy.Push(l.item()) // again, when it waits already: its share may have changed
 	l.waiting = true
-	if l.window != nil {
+	if l.window != nil && !l.askedFor(l.queue[i]) { // so the window is open
 		l.look = l.window.Closes(wall)
 	}
 }

@@ -245,6 +245,25 @@ func TestRunThatWaitsWhenTheHoursEndWaitsOn(t *testing.T) {
 	})
 }
 
+// What was asked for and waits for a worker outside of the hours waits for
+// nothing else: a timer for the end of hours that are over would fire for ever.
+func TestRunByHandThatWaitsOutsideOfTheHours(t *testing.T) {
+	serve(t, 0, defaults(), func(t *testing.T, f *fixture) {
+		f.set(agent("a", hours("09:00", "18:00")))
+		if _, err := f.RunNow(t.Context(), "a"); err != nil {
+			t.Fatal(err)
+		}
+		looks := f.looks.Load()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if n := f.looks.Load() - looks; n != 0 {
+			t.Errorf("looked %d times", n)
+		}
+		f.WorkerReady(0, 1)
+		f.want("0 run a")
+	})
+}
+
 func TestJitterIsTheSameAfterARestart(t *testing.T) {
 	serve(t, 1, defaults(), func(t *testing.T, f *fixture) {
 		next := func(p project.Project) time.Time {
