@@ -36,7 +36,7 @@ func TestInvariants(t *testing.T) {
 		}
 	})
 	rapid.Check(t, func(rt *rapid.T) {
-		steps := rapid.SliceOfN(step, 1, 100).Draw(rt, "steps")
+		steps := rapid.SliceOfN(step, 30, 150).Draw(rt, "steps")
 		var err error
 		synctest.Test(t, func(t *testing.T) { err = play(t.Context(), steps) })
 		if err != nil {
