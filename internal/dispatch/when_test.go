@@ -1,6 +1,8 @@
 package dispatch_test
 
 import (
+	"context"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -8,6 +10,7 @@ import (
 	"github.com/poppobuilder/poppobuilder/internal/dispatch"
 	"github.com/poppobuilder/poppobuilder/internal/project"
 	"github.com/poppobuilder/poppobuilder/internal/runs"
+	"github.com/poppobuilder/poppobuilder/procworker/ipc"
 )
 
 func cron(expression, zone string) func(*project.Project) {
@@ -191,16 +194,47 @@ func TestWallClockIsCorrected(t *testing.T) {
 	})
 }
 
-// A retry that waits does not either, whatever the store keeps of its time.
+// A wallStore keeps times by the wall clock, as a file does, and somebody has set
+// that.
+type wallStore struct{ runs.Store }
+
+func (s wallStore) Finish(id string, state runs.State, exit runs.Exit, next *runs.Request) (runs.Run, *runs.Run, error) {
+	ended, queued, err := s.Store.Finish(id, state, exit, next)
+	if queued != nil {
+		queued.NotBefore = queued.NotBefore.Add(365 * 24 * time.Hour)
+	}
+	return ended, queued, err
+}
+
+// A retry that waits goes by the monotonic clock, whatever the store keeps of its
+// time.
 func TestRetriesGoByTheMonotonicClock(t *testing.T) {
-	serve(t, 1, defaults(), func(t *testing.T, f *fixture) {
-		f.set(agent("a"))
+	serve(t, 0, defaults(), func(t *testing.T, f *fixture) {
+		d := dispatch.New(dispatch.Options{
+			Store: wallStore{f.store}, Pool: f, Log: slog.New(slog.DiscardHandler), Settings: defaults(),
+			LogPath: func(string) string { return "" },
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		served := make(chan error)
+		go func() { served <- d.Serve(ctx) }()
+		d.WorkerReady(0, 1)
+		if err := d.SetProjects(t.Context(), []project.Project{agent("a")}); err != nil {
+			t.Fatal(err)
+		}
 		f.want("0 run a")
-		f.finish(0, 1)
-		f.wantNext("a", 5*time.Second, string(runs.Retry))
-		f.skew.Add(-int64(365 * 24 * time.Hour))
+		code := 1
+		d.RunFinished(0, 1, ipc.Finished{Run: f.lastRun(0).ID, ExitCode: &code})
+		synctest.Wait()
+		if p := d.Snapshot().Projects["a"]; p.Why != string(runs.Retry) {
+			t.Errorf("%+v", p)
+		}
 		time.Sleep(5 * time.Second)
 		f.want("0 run a")
+		_ = d.SetProjects(t.Context(), nil)
+		d.WorkerGone(0, 1)
+		synctest.Wait()
+		cancel()
+		<-served
 	})
 }
 
