@@ -172,7 +172,7 @@ func (d *Dispatcher) setProjects(projects []project.Project) {
 		known[p.ID] = true
 		l := d.lanes[p.ID]
 		if l == nil {
-			l = &lane{due: time.Now(), served: d.lastStart(p.ID)}
+			l = &lane{due: time.Now(), served: d.servedBefore(p)}
 			d.lanes[p.ID] = l
 		} else if p.Enabled && !l.project.Enabled || l.removed {
 			l.due, l.lastEnd, l.renewed = time.Now(), time.Time{}, l.active != nil

@@ -110,10 +110,14 @@ func (d *Dispatcher) take(l *lane, p project.Project) {
 	}
 }
 
-// lastStart returns when a project's latest run started, by the wall clock: a
-// cron time since then has been missed. A project without runs has missed none.
-func (d *Dispatcher) lastStart(id string) time.Time {
-	for _, run := range d.store.List(runs.Filter{Project: id, Limit: 10}) {
+// servedBefore returns up to when the times of a project that is new to the
+// dispatcher have been served: until its latest run started. A cron time since
+// then has been missed; a project without runs has missed none.
+func (d *Dispatcher) servedBefore(p project.Project) time.Time {
+	if p.Config.Cron == "" { // do not search the history for nothing
+		return d.wall()
+	}
+	for _, run := range d.store.List(runs.Filter{Project: p.ID, Limit: 10}) {
 		if !run.StartedAt.IsZero() {
 			return run.StartedAt.Round(0)
 		}
