@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/smallnest/weighted"
+
 	"github.com/poppobuilder/poppobuilder/schedule"
 )
 
@@ -42,9 +44,9 @@ func BenchmarkTurn(b *testing.B) {
 	}
 }
 
-// The floor: what O(n) costs.
-func BenchmarkTurnNaiveScan(b *testing.B) {
-	for _, n := range []int{10, 1000, 100_000} {
+// The floor: nginx's smooth weighted round robin, in the plainest form there is.
+func BenchmarkNaiveScan(b *testing.B) {
+	for _, n := range []int{10, 1000, 100_000, 1_000_000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			type lane struct{ weight, current int }
 			lanes := make([]lane, n)
@@ -53,7 +55,7 @@ func BenchmarkTurnNaiveScan(b *testing.B) {
 				lanes[i].weight = 1 + i%100
 				total += lanes[i].weight
 			}
-			for b.Loop() { // nginx's smooth weighted round robin
+			for b.Loop() {
 				best := 0
 				for i := range lanes {
 					lanes[i].current += lanes[i].weight
@@ -62,6 +64,23 @@ func BenchmarkTurnNaiveScan(b *testing.B) {
 					}
 				}
 				lanes[best].current -= total
+			}
+		})
+	}
+}
+
+// The same algorithm in a library that many use. (Its random and its LVS variant
+// are no match: the first is not even, the second comes in bursts.)
+func BenchmarkSmallnestSmooth(b *testing.B) {
+	for _, n := range []int{10, 1000, 100_000, 1_000_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			var lanes weighted.SW
+			for i := range n {
+				lanes.Add(i, 1+i%100)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				lanes.Next()
 			}
 		})
 	}

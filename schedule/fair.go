@@ -29,6 +29,8 @@ func (s *fair) Push(item Item) {
 	s.heap.set(l, rank{l.at(), l.seq})
 }
 
+func (s *fair) Peek() (Item, bool) { return s.heap.peek() }
+
 func (s *fair) Pop() (Item, bool) {
 	if len(s.heap) == 0 {
 		return Item{}, false

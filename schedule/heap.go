@@ -38,6 +38,14 @@ func (h *heap) remove(l *lane) {
 
 func (h heap) first() *lane { return h[0].lane }
 
+// peek returns the item of the first lane, if there is one.
+func (h heap) peek() (Item, bool) {
+	if len(h) == 0 {
+		return Item{}, false
+	}
+	return h.first().item, true
+}
+
 // sorted returns the items in the order of their ranks.
 func (h heap) sorted() []Item {
 	entries := slices.Clone(h)

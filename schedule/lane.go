@@ -3,7 +3,7 @@ package schedule
 import "math"
 
 // A lane is what a strategy remembers of an id. Its place in virtual time is
-// tag/weight; priority leaves both alone.
+// tag/weight; priority leaves both alone. Each strategy uses some of the numbers.
 type lane struct {
 	item Item
 
@@ -12,6 +12,7 @@ type lane struct {
 
 	seq    uint64 // grows with each time that a lane becomes ready
 	since  uint64 // turns that had been given when the lane became ready
+	left   uint64 // turns that had been given when it last stopped to be so
 	tag    uint64
 	weight uint64 // in thousandths
 }

@@ -27,6 +27,7 @@ type modelLane struct {
 	eligible bool // weighted: once a lane may go, it may go until it has gone
 	arrival  int
 	turns    int
+	left     int      // the turns that had been given when it last stopped to be ready; -1: it never was
 	at       *big.Rat // place in virtual time
 }
 
@@ -53,7 +54,7 @@ func (m *model) grain(l *modelLane, place *big.Rat) *big.Rat {
 func (m *model) push(it item) {
 	l := m.lanes[it.ID]
 	if l == nil {
-		l = &modelLane{at: new(big.Rat), item: it}
+		l = &modelLane{at: new(big.Rat), item: it, left: -1}
 		m.lanes[it.ID] = l
 	}
 	reweighed := l.weight() != int64(it.Weight*1000+0.5)
@@ -64,7 +65,7 @@ func (m *model) push(it item) {
 	if !l.ready {
 		m.arrival++
 		l.ready, l.eligible, l.arrival, l.turns = true, false, m.arrival, m.turns
-		if l.at.Cmp(m.level) < 0 {
+		if away := m.kind != schedule.Weighted || l.left != m.turns; away && l.at.Cmp(m.level) < 0 {
 			l.at = m.grain(l, m.level)
 		}
 	}
@@ -81,8 +82,8 @@ func (m *model) pop() (item, bool) {
 	if best == nil {
 		return item{}, false
 	}
-	best.ready = false
 	m.turns++
+	best.ready, best.left = false, m.turns
 	switch m.kind {
 	case schedule.Weighted:
 		best.at = new(big.Rat).Add(best.at, big.NewRat(1, best.weight()))
@@ -95,8 +96,8 @@ func (m *model) pop() (item, bool) {
 	return best.item, true
 }
 
-// markEligible finds the present, the weighted mean of all places, and marks
-// the lanes that are at most half a turn ahead of it.
+// markEligible finds the present, the weighted mean of all places or what it was
+// before, and marks the lanes that are at most half a turn ahead of it.
 func (m *model) markEligible() {
 	if m.kind != schedule.Weighted || len(m.ready()) == 0 {
 		return
@@ -111,7 +112,11 @@ func (m *model) markEligible() {
 	if m.level.Cmp(now) < 0 {
 		m.level = now
 	}
-	horizon := new(big.Rat).Add(now, new(big.Rat).Quo(big.NewRat(1, 2), weights))
+	// The present is rounded down to a 1024th of a turn of all.
+	grains := new(big.Rat).Mul(m.level, new(big.Rat).Mul(weights, big.NewRat(1024, 1)))
+	floor := new(big.Int).Quo(grains.Num(), grains.Denom())
+	horizon := new(big.Rat).SetInt(floor.Add(floor, big.NewInt(512)))
+	horizon.Quo(horizon, new(big.Rat).Mul(weights, big.NewRat(1024, 1)))
 	for _, l := range m.ready() {
 		l.eligible = l.eligible || l.at.Cmp(horizon) <= 0
 	}
@@ -153,7 +158,7 @@ func (m *model) remove(id string) bool {
 	if l == nil || !l.ready {
 		return false
 	}
-	l.ready = false
+	l.ready, l.left = false, m.turns
 	return true
 }
 
@@ -179,8 +184,12 @@ func step(t interface{ Fatalf(string, ...any) }, s schedule.Strategy, m *model, 
 		s.Push(it)
 		m.push(it)
 	case "pop", "turn":
+		peeked, peekedOK := s.Peek()
 		got, gotOK := s.Pop()
 		want, wantOK := m.pop()
+		if got != peeked || gotOK != peekedOK {
+			t.Fatalf("%v: popped %v, %t after a peek at %v, %t", m.kind, got, gotOK, peeked, peekedOK)
+		}
 		if got != want || gotOK != wantOK {
 			t.Fatalf("%v: popped %v, %t; want %v, %t", m.kind, got, gotOK, want, wantOK)
 		}

@@ -49,6 +49,8 @@ func (s *priority) rank(l *lane) rank {
 	return rank{ratio{l.since + s.aging*below, 1}, l.seq}
 }
 
+func (s *priority) Peek() (Item, bool) { return s.heap.peek() }
+
 func (s *priority) Pop() (Item, bool) {
 	if len(s.heap) == 0 {
 		return Item{}, false

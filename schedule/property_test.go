@@ -1,13 +1,16 @@
 package schedule_test
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/poppobuilder/poppobuilder/schedule"
@@ -72,7 +75,7 @@ func TestWeightedCycles(t *testing.T) {
 				had[i]++
 				s.Push(it)
 			}
-			if diff := cmp.Diff(weights, had); diff != "" {
+			if diff := gocmp.Diff(weights, had); diff != "" {
 				t.Fatalf("cycle %d: (-want +got):\n%s", n, diff)
 			}
 		}
@@ -116,56 +119,65 @@ func TestFairShares(t *testing.T) {
 	})
 }
 
-// A pool of workers, lanes with turns of very different length, arrivals and
-// sleeps: Jain's index of the time that the lanes have had stays near 1.
+// A pool of workers and lanes with turns of very different length, a second to
+// a minute and a half: Jain's index of the time that the lanes have had, over their
+// weights, is near 1.
 func TestFairJain(t *testing.T) {
 	t.Parallel()
-	for _, workers := range []int{1, 2, 4} {
-		dice := rand.New(rand.NewPCG(1, uint64(workers))) // always the same
+	rapid.Check(t, func(t *rapid.T) {
+		workers := rapid.IntRange(1, 4).Draw(t, "workers")
+		// None may want more than all of one worker: it cannot have two.
+		lanes := make([]item, rapid.IntRange(3*workers, 5*workers).Draw(t, "lanes"))
+		var longest time.Duration
+		mean := make([]time.Duration, len(lanes))
 		s := schedule.Fair.New()
-		const lanes = 20
 		for i := range lanes {
-			s.Push(item{ID: fmt.Sprint(i), Weight: float64(1 + i%3)})
+			lanes[i] = item{ID: strconv.Itoa(i), Weight: float64(rapid.IntRange(1, 3).Draw(t, "weight"))}
+			mean[i] = time.Second << rapid.IntRange(0, 6).Draw(t, "log2 of the length")
+			longest = max(longest, mean[i]*3/2)
+			s.Push(lanes[i])
 		}
-		type run struct {
-			item item
-			end  time.Duration
-			cost time.Duration
-		}
-		var running []run
-		used := make(map[string]float64)
-		var now time.Duration
-		for now < 100*time.Hour {
-			for len(running) < workers {
-				it, _ := s.Pop()
-				var i int
-				fmt.Sscan(it.ID, &i)
-				mean := time.Second << (i % 11) // 1 s to 17 min
-				cost := mean/2 + time.Duration(dice.Int64N(int64(mean)))
-				running = append(running, run{it, now + cost, cost})
-			}
-			first := 0
-			for i := range running {
-				if running[i].end < running[first].end {
-					first = i
-				}
-			}
-			ended := running[first]
-			running = append(running[:first], running[first+1:]...)
-			now = ended.end
-			used[ended.item.ID] += ended.cost.Seconds() / ended.item.Weight
-			s.Charge(ended.item.ID, ended.cost)
-			s.Push(ended.item)
-		}
+		used := timeOf(s, lanes, mean, workers, 20*longest*time.Duration(len(lanes)), rapid.Uint64().Draw(t, "seed"))
 		var sum, squares float64
-		for _, u := range used {
+		for i, u := range used {
+			u /= lanes[i].Weight
 			sum += u
 			squares += u * u
 		}
-		if jain := sum * sum / (lanes * squares); len(used) != lanes || jain < 0.99 {
-			t.Errorf("%d workers: Jain's index of %d lanes is %.4f", workers, len(used), jain)
+		if jain := sum * sum / (float64(len(lanes)) * squares); jain < 0.99 {
+			t.Errorf("%d workers: Jain's index of %d lanes is %.4f: %v", workers, len(lanes), jain, used)
 		}
+	})
+}
+
+// timeOf lets workers serve lanes that always want another turn, and returns
+// the seconds that each has had when the time is over. A turn takes half to one
+// and a half times the lane's mean.
+func timeOf(s schedule.Strategy, lanes []item, mean []time.Duration, workers int, end time.Duration, seed uint64) []float64 {
+	type run struct {
+		item      item
+		lane      int
+		end, cost time.Duration
 	}
+	dice := rand.New(rand.NewPCG(seed, 0))
+	used := make([]float64, len(lanes))
+	var running []run
+	var now time.Duration
+	for now < end {
+		for len(running) < workers {
+			it, _ := s.Pop()
+			i, _ := strconv.Atoi(it.ID)
+			cost := mean[i]/2 + time.Duration(dice.Int64N(int64(mean[i])))
+			running = append(running, run{it, i, now + cost, cost})
+		}
+		first := slices.MinFunc(running, func(a, b run) int { return cmp.Compare(a.end, b.end) })
+		running = slices.DeleteFunc(running, func(r run) bool { return r == first })
+		now = first.end
+		used[first.lane] += first.cost.Seconds()
+		s.Charge(first.item.ID, first.cost)
+		s.Push(first.item)
+	}
+	return used
 }
 
 // Priority's bound: aging*(MaxPriority-p) + n-1 turns of others.
@@ -232,7 +244,7 @@ func TestLaneLife(t *testing.T) {
 						rapid.IntRange(0, 7).Draw(t, "lane"), rapid.IntRange(0, 10_000).Draw(t, "value"))
 				}
 				waiting := s.Waiting()
-				if diff := cmp.Diff(waiting, drain(s)); diff != "" {
+				if diff := gocmp.Diff(waiting, drain(s)); diff != "" {
 					t.Fatalf("(-Waiting +Pop):\n%s", diff)
 				}
 			})

@@ -15,14 +15,20 @@ func (r ratio) less(o ratio) bool {
 	return rh < oh || rh == oh && rl < ol
 }
 
-// over returns the smallest n with n/den >= r, or the largest number there is.
-func (r ratio) over(den uint64) uint64 {
+// under returns the largest n with n/den <= r, or the largest number there is.
+func (r ratio) under(den uint64) uint64 {
 	hi, lo := bits.Mul64(r.num, den)
 	if hi >= r.den {
 		return math.MaxUint64
 	}
-	n, rest := bits.Div64(hi, lo, r.den)
-	if rest > 0 {
+	n, _ := bits.Div64(hi, lo, r.den)
+	return n
+}
+
+// over returns the smallest n with n/den >= r, or the largest number there is.
+func (r ratio) over(den uint64) uint64 {
+	n := r.under(den)
+	if (ratio{n, den}).less(r) {
 		n = addCapped(n, 1)
 	}
 	return n

@@ -36,6 +36,10 @@ func (s *roundRobin) Push(item Item) {
 	s.ready++
 }
 
+func (s *roundRobin) Peek() (Item, bool) {
+	return s.ring.next.item, s.ready > 0 // the ring itself has no item
+}
+
 func (s *roundRobin) Pop() (Item, bool) {
 	first := s.ring.next
 	if first == &s.ring {

@@ -20,30 +20,46 @@
 // # Which one
 //
 //   - [RoundRobin], the zero [Kind]: all lanes are equal. Whoever has waited
-//     longest goes.
+//     longest goes. Take it unless you know why not: it is the one that nobody
+//     has to explain.
 //   - [Priority]: some lanes matter more, and the others may wait. The highest
 //     priority goes, equal ones in turn. What waits rises slowly, so that
-//     nothing starves; [NewPriority] has the bound.
+//     nothing starves; [NewPriority] has the bound. Take it when there is room
+//     for all most of the time, and what matters is who goes first when there
+//     is not. With more work than room, the least important get next to nothing.
 //   - [Weighted]: each lane gets turns in proportion to its weight, evenly
-//     spread: with 3 to 1, a a b a. For turns that cost about the same.
+//     spread: with 3 to 1, a a b a. Take it when turns cost about the same, or
+//     when the number of turns is what you promised.
 //   - [Fair]: each lane gets time in proportion to its weight, as told by
-//     [Strategy.Charge]. For turns of very different length.
+//     [Strategy.Charge]. Take it when turns are of very different length: a lane
+//     of one-hour turns gets one while one of minutes gets sixty.
 //
 // # What is promised
 //
-// Weighted: while the same lanes stay ready, no lane is ever a whole turn ahead
-// of or behind its share, and so after each full cycle (the weights 3 and 1
-// make one of 4 turns) each lane has had exactly its share. Fair: while the same
-// lanes stay ready, the times that two lanes have used, each divided by its
-// weight, differ by no more than the longest turn of either so divided. Before
-// anything is charged, a turn counts as a millisecond, so that lanes whose turns
-// take no time at all take turns.
+// Round-robin: with n lanes, nobody waits for more than n-1 turns of others.
+// Priority: see [NewPriority]. Both hold however lanes come, go and are
+// forgotten.
 //
-// In both, a lane that was away comes back level with the others: it has no
-// claim to what it did not use. What it had in advance it still has. A new lane
-// starts level.
+// Weighted: while the same lanes stay ready from the beginning, no lane is ever
+// a whole turn ahead of or behind its share, and so after each full cycle (the
+// weights 3 and 1 make one of 4 turns) each lane has had exactly its share.
+// While others come and go, two lanes that stay do not drift apart: what they
+// have had since both have had a turn, over their weights, differs by at most
+// three turns of the lighter one. (The share of a whole is not defined then.)
 //
-// Push, Pop, Remove, Charge and Forget take O(1) time for round-robin and
+// Fair: the times that two lanes have used while both were ready, each divided
+// by its weight, differ by no more than their longest turns so divided, one of
+// each, whoever comes and goes; while the same lanes stay from the beginning, by
+// the longer of the two. Before anything is charged, a turn counts as a
+// millisecond, so that lanes whose turns take no time at all take turns.
+//
+// In both, a lane that was away while others had turns comes back level with
+// them: it has no claim to what it did not use. What it had in advance it still
+// has. A new lane starts level. Therefore nobody starves as long as lanes keep
+// their names; an endless row of new ones, each of which takes one turn and is
+// forgotten, could hold those back that have had something in advance.
+//
+// Push, Pop, Peek, Remove, Charge and Forget take O(1) time for round-robin and
 // O(log n) for the others (amortized, for weighted), n being the number of ready
 // lanes, and allocate nothing for lanes that are known. Lanes are known until
 // [Strategy.Forget].
@@ -103,6 +119,9 @@ type Strategy interface {
 	// Pop returns the item that goes next and takes it out of the ready set;
 	// false if nothing is ready.
 	Pop() (Item, bool)
+
+	// Peek returns the item that Pop would return, and leaves it there.
+	Peek() (Item, bool)
 
 	// Remove takes a lane out of the ready set without giving it a turn. It
 	// reports whether the lane was ready.

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	_ "time/tzdata" // for machines that have no zones of their own
 )
 
 func main() {

@@ -17,7 +17,7 @@ import (
 func (c *cli) projectCommand() *ffcli.Command {
 	return &ffcli.Command{
 		Name:       "project",
-		ShortUsage: "poppobuilder project add|list|show|set|enable|disable|remove|run|cancel|runs|logs ...",
+		ShortUsage: "poppobuilder project add|list|show|set|enable|disable|pause|resume|remove|run|cancel|runs|logs ...",
 		ShortHelp:  "manage the projects that the daemon runs",
 		FlagSet:    newFlagSet("project"),
 		Subcommands: []*ffcli.Command{
@@ -25,8 +25,10 @@ func (c *cli) projectCommand() *ffcli.Command {
 			c.projectListCommand(),
 			c.projectShowCommand(),
 			c.projectSetCommand(),
-			c.projectEnableCommand("enable", "let a project run again", true),
-			c.projectEnableCommand("disable", "let a project rest; a run that has begun goes on", false),
+			c.projectChangeCommand("enable", "let a project run again", "Enabled", func(p *project.Project) { p.Enabled = true }),
+			c.projectChangeCommand("disable", "let a project rest and drop what is queued; a run that has begun goes on", "Disabled", func(p *project.Project) { p.Enabled = false }),
+			c.projectChangeCommand("pause", "start nothing of a project, but keep what is queued", "Paused", func(p *project.Project) { p.Config.Paused = true }),
+			c.projectChangeCommand("resume", "go on with a project that is paused", "Resumed", func(p *project.Project) { p.Config.Paused = false }),
 			c.projectRemoveCommand(),
 			c.projectRunCommand(),
 			c.projectCancelCommand(),
@@ -44,11 +46,13 @@ func (c *cli) projectAddCommand() *ffcli.Command {
 	c.jsonFlag(fs)
 	return &ffcli.Command{
 		Name:       "add",
-		ShortUsage: "poppobuilder project add DIR [--id ID] [FLAGS] -- COMMAND...",
+		ShortUsage: "poppobuilder project add DIR [--id ID] [FLAGS] [-- COMMAND...]",
 		ShortHelp:  "add a project; a running daemon runs it at once",
 		LongHelp: `The command is run in DIR. It is no shell script: for one, use sh -c '...'.
+Without one, the project runs the setting defaults.command.
 
-EXAMPLE
+EXAMPLES
+  poppobuilder project add ~/src/site --cron '30 3 * * 1-5' -- make report
   poppobuilder project add ~/src/shop --interval 10m --env LANG=C -- ./agent --once`,
 		FlagSet: fs,
 		Exec: func(ctx context.Context, args []string) error {
@@ -56,7 +60,7 @@ EXAMPLE
 			if err := exactArgs(own, "DIR"); err != nil {
 				return err
 			}
-			if len(command) == 0 {
+			if len(command) == 0 && len(c.defaultCommand()) == 0 {
 				return &usageError{problem: "the command is missing: put it behind \"--\""}
 			}
 			p, err := newProject(own[0], *id, command, flags)
@@ -130,7 +134,7 @@ func (c *cli) projectSetCommand() *ffcli.Command {
 	}
 }
 
-func (c *cli) projectEnableCommand(name, help string, enabled bool) *ffcli.Command {
+func (c *cli) projectChangeCommand(name, help, done string, change func(*project.Project)) *ffcli.Command {
 	fs := newFlagSet(name)
 	c.jsonFlag(fs)
 	return &ffcli.Command{
@@ -144,13 +148,23 @@ func (c *cli) projectEnableCommand(name, help string, enabled bool) *ffcli.Comma
 			if err := exactArgs(args, "ID"); err != nil {
 				return err
 			}
-			done := "Disabled"
-			if enabled {
-				done = "Enabled"
-			}
-			return c.changeProject(ctx, args[0], done, func(p *project.Project) { p.Enabled = enabled })
+			return c.changeProject(ctx, args[0], done, change)
 		},
 	}
+}
+
+// defaultCommand is the setting defaults.command; nil also if the settings
+// cannot be read, which is for others to report.
+func (c *cli) defaultCommand() []string {
+	home, err := c.home()
+	if err != nil {
+		return nil
+	}
+	loaded, err := config.Load(config.Options{File: home.Config, Environ: c.Environ})
+	if err != nil {
+		return nil
+	}
+	return loaded.Defaults.Command
 }
 
 // changeProject changes one project and says so.

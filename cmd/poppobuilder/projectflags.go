@@ -19,7 +19,12 @@ type projectFlags struct {
 	priority   int
 	weight     float64
 	interval   optionalDuration
+	cron       string
+	timezone   string
+	hours      *project.ActiveHours
+	jitter     time.Duration
 	timeout    optionalDuration
+	timeSlice  optionalDuration
 	retries    optionalInt
 	retryDelay optionalDuration
 	leftovers  string
@@ -34,6 +39,11 @@ func newProjectFlags(fs *flag.FlagSet) *projectFlags {
 	fs.IntVar(&f.priority, "priority", project.DefaultPriority, "0..100, for the strategy \"priority\"; higher goes first")
 	fs.Float64Var(&f.weight, "weight", project.DefaultWeight, "0.1..10, for the strategies \"weighted\" and \"fair\"")
 	fs.Var(&f.interval, "interval", "pause between two runs; 0: none; \"default\": defaults.pollingInterval")
+	fs.StringVar(&f.cron, "cron", "", "`expression` in place of an interval, such as \"30 3 * * 1-5\" or @daily")
+	fs.StringVar(&f.timezone, "timezone", "local", "`zone` of --cron and --active-hours, such as Europe/Berlin; local: this machine's")
+	fs.Func("active-hours", "when runs may start, as `HH:MM-HH:MM`; always: at any time", f.setHours)
+	fs.Func("jitter", "`duration` less than which a due time is shifted, always alike for the same time; 0: none", f.setJitter)
+	fs.Var(&f.timeSlice, "time-slice", "`duration` after which a run makes way for others that wait; 0: never; \"default\": defaults.timeSlice")
 	fs.Var(&f.timeout, "timeout", "`duration` after which a run is stopped; 0: never; \"default\": defaults.runTimeout")
 	fs.Var(&f.retries, "retries", "how often a failed run is tried again; \"default\": defaults.retryAttempts")
 	fs.Var(&f.retryDelay, "retry-delay", "pause before the first retry; \"default\": defaults.retryDelay")
@@ -55,6 +65,30 @@ func (f *projectFlags) addEnv(entry string) error {
 	return nil
 }
 
+// always is the value of --active-hours that takes them away.
+const always = "always"
+
+func (f *projectFlags) setHours(text string) error {
+	if text == always {
+		return nil
+	}
+	start, end, ok := strings.Cut(text, "-")
+	if !ok {
+		return fmt.Errorf("want HH:MM-HH:MM or %q", always)
+	}
+	f.hours = &project.ActiveHours{Start: start, End: end}
+	return nil
+}
+
+func (f *projectFlags) setJitter(text string) error {
+	var d optionalDuration
+	if err := d.Set(text); err != nil || d.value == nil {
+		return fmt.Errorf("want a duration such as 30s, or milliseconds")
+	}
+	f.jitter = *d.value
+	return nil
+}
+
 func (f *projectFlags) dropEnv(name string) error {
 	f.unsetEnv = append(f.unsetEnv, name)
 	return nil
@@ -71,7 +105,28 @@ func (f *projectFlags) apply(c *project.Config) {
 		case "weight":
 			c.Weight = f.weight
 		case "interval":
-			c.CheckInterval = f.interval.value
+			if c.CheckInterval = f.interval.value; f.cron == "" {
+				c.Cron = ""
+			}
+		case "cron":
+			if c.Cron = f.cron; f.interval.value == nil {
+				c.CheckInterval = nil
+			}
+		case "timezone":
+			if c.Timezone = f.timezone; f.timezone == "local" {
+				c.Timezone = ""
+			}
+		case "active-hours":
+			if f.hours != nil && c.ActiveHours != nil {
+				f.hours.Timezone = c.ActiveHours.Timezone
+			}
+			c.ActiveHours = f.hours
+		case "jitter":
+			if c.Jitter = &f.jitter; f.jitter == 0 {
+				c.Jitter = nil
+			}
+		case "time-slice":
+			c.TimeSlice = f.timeSlice.value
 		case "timeout":
 			c.RunTimeout = f.timeout.value
 		case "retries":

@@ -41,10 +41,10 @@ func (c *cli) projectListCommand() *ffcli.Command {
 				return nil
 			}
 			return c.table(func(w io.Writer) {
-				fmt.Fprintf(w, "ID\tSTATE\tPRIORITY\tWEIGHT\tINTERVAL\tNEXT\tPATH\n")
+				fmt.Fprintf(w, "ID\tSTATE\tPRIORITY\tWEIGHT\tWHEN\tNEXT\tPATH\n")
 				for _, p := range projects {
 					fmt.Fprintf(w, "%s\t%s\t%d\t%g\t%s\t%s\t%s\n", p.ID, p.State, p.Config.Priority, p.Config.Weight,
-						orDefault(p.Config.CheckInterval), nextRun(p), p.Path)
+						cmp.Or(p.Config.Cron, orDefault(p.Config.CheckInterval)), nextRun(p), p.Path)
 				}
 			})
 		},
@@ -71,18 +71,21 @@ func (c *cli) projects(ctx context.Context) ([]api.Project, error) {
 	if err != nil {
 		return nil, err
 	}
-	projects := []api.Project{}
+	projects, command := []api.Project{}, c.defaultCommand()
 	for _, p := range registry.Projects() {
-		projects = append(projects, restingProject(p))
+		projects = append(projects, restingProject(p, command))
 	}
 	return projects, nil
 }
 
 // restingProject is what is known of a project that no daemon runs.
-func restingProject(p project.Project) api.Project {
+func restingProject(p project.Project, command []string) api.Project {
 	resting := api.Project{Project: p}
 	resting.State = api.ProjectIdle
-	if err := p.Runnable(); err != nil {
+	if p.Config.Paused {
+		resting.State = api.ProjectPaused
+	}
+	if err := p.Runnable(command); err != nil {
 		resting.State, resting.Problem = api.ProjectNotRunnable, err.Error()
 	}
 	if !p.Enabled {
@@ -117,7 +120,7 @@ func (c *cli) projectShowCommand() *ffcli.Command {
 			if err != nil {
 				return err
 			}
-			shown := restingProject(stored)
+			shown := restingProject(stored, c.defaultCommand())
 			if info, err := pidfile.Read(home.PIDFile); err == nil && info.State == pidfile.Held {
 				daemon := client(home)
 				defer daemon.Close()
@@ -143,11 +146,26 @@ func writeProject(w io.Writer, p api.Project) {
 		field("Problem", "%s", p.Problem)
 	}
 	field("Path", "%s", p.Path)
-	field("Command", "%s", shellWords(p.Config.Command))
+	command := "default"
+	if len(p.Config.Command) > 0 {
+		command = shellWords(p.Config.Command)
+	}
+	field("Command", "%s", command)
 	field("Priority", "%d", p.Config.Priority)
 	field("Weight", "%g", p.Config.Weight)
-	field("Interval", "%s", orDefault(p.Config.CheckInterval))
+	if p.Config.Cron != "" {
+		field("Cron", "%s (%s)", p.Config.Cron, cmp.Or(p.Config.Timezone, "local time"))
+	} else {
+		field("Interval", "%s", orDefault(p.Config.CheckInterval))
+	}
+	if h := p.Config.ActiveHours; h != nil {
+		field("Active hours", "%s-%s (%s)", cmp.Or(h.Start, "00:00"), cmp.Or(h.End, "24:00"), cmp.Or(h.Timezone, p.Config.Timezone, "local time"))
+	}
+	if p.Config.Jitter != nil {
+		field("Jitter", "%s", *p.Config.Jitter)
+	}
 	field("Timeout", "%s", orDefault(p.Config.RunTimeout))
+	field("Time slice", "%s", orDefault(p.Config.TimeSlice))
 	retries := optionalInt{p.Config.RetryAttempts}
 	field("Retries", "%s, the first after %s", &retries, orDefault(p.Config.RetryDelay))
 	field("On interrupt", "%s", cmp.Or(p.Config.OnInterrupt, project.InterruptRetry))
@@ -158,7 +176,11 @@ func writeProject(w io.Writer, p api.Project) {
 	if p.Run != "" {
 		field("Run", "%s", p.Run)
 	}
-	field("Next run", "%s", nextRun(p))
+	next := nextRun(p)
+	if !p.NextRunAt.IsZero() {
+		next += " at " + p.NextRunAt.Local().Format("2006-01-02 15:04:05")
+	}
+	field("Next run", "%s", next)
 	if p.LastRun != nil {
 		field("Last run", "%s %s %s", p.LastRun.ID, p.LastRun.State, exitText(*p.LastRun))
 	}
@@ -169,16 +191,20 @@ func orDefault(d *time.Duration) string {
 	return (&optionalDuration{d}).String()
 }
 
-// nextRun says when a project is due. One that has a run is not.
+// nextRun says when a project is due, and what that comes of.
 func nextRun(p api.Project) string {
+	why := ""
+	if p.NextRunWhy != "" {
+		why = " (" + p.NextRunWhy + ")"
+	}
 	d := time.Until(p.NextRunAt)
 	switch {
-	case p.Run != "" || p.NextRunAt.IsZero():
+	case p.NextRunAt.IsZero():
 		return "-"
 	case d <= 0:
-		return "now"
+		return "now" + why
 	default:
-		return "in " + d.Round(time.Second).String()
+		return "in " + d.Round(time.Second).String() + why
 	}
 }
 

@@ -31,6 +31,7 @@ const (
 	ProjectIdle        = "idle" // waits for its interval
 	ProjectQueued      = "queued"
 	ProjectRunning     = "running"
+	ProjectPaused      = "paused"
 	ProjectDisabled    = "disabled"
 	ProjectNotRunnable = "not-runnable" // has no command
 )
@@ -169,8 +170,11 @@ type Activity struct {
 	State     string    `json:"state"`              // [ProjectIdle] ...
 	Run       string    `json:"run,omitempty"`      // the run that is queued or running
 	NextRunAt time.Time `json:"nextRunAt,omitzero"` // when it is due, unless asked for earlier
-	LastRun   *runs.Run `json:"lastRun,omitempty"`  // the latest that ended
-	Problem   string    `json:"problem,omitempty"`  // why it is not runnable
+	// NextRunWhy tells what NextRunAt comes of: interval, cron, active-hours, or
+	// the reason of the run that waits.
+	NextRunWhy string    `json:"nextRunWhy,omitempty"`
+	LastRun    *runs.Run `json:"lastRun,omitempty"` // the latest that ended
+	Problem    string    `json:"problem,omitempty"` // why it is not runnable
 }
 
 // MarshalJSON implements [json.Marshaler].

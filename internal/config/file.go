@@ -180,6 +180,17 @@ func (l *loader) readSection(d *document, path string, v hujson.Value, set func(
 }
 
 func (l *loader) readValue(at place, k Key, j hujson.ValueTrimmed, set func(name, value string) error) {
+	if k.Name == "daemon.schedulingStrategy" && j.Kind() == '"' {
+		name := j.(hujson.Literal).String()
+		if ours, theirs := ancestralStrategies()[name]; theirs && ours == "" {
+			l.loaded.Ignored = append(l.loaded.Ignored, Ignored{
+				File: l.file, Line: at.line, Column: at.column, Key: k.Name, Reason: fmt.Sprintf("%q has no effect here, the default applies", name),
+			})
+			return
+		} else if theirs {
+			j = hujson.String(ours)
+		}
+	}
 	v, problem := k.parseJSON(j)
 	if problem != "" {
 		l.fault(at, k.Name, problem, k.Allowed)
@@ -196,6 +207,12 @@ func memberName(m hujson.ObjectMember) string { return m.Name.Value.(hujson.Lite
 func ancestralKeys() []string {
 	return []string{
 		"version", "resources", "registry", "telemetry", "updates",
-		"daemon.socketPath", "defaults.timeout", "defaults.language", "logging.directory",
+		"daemon.socketPath", "defaults.timeout", "defaults.language", "defaults.checkInterval", "logging.directory",
 	}
+}
+
+// ancestralStrategies are the names of strategies that only the ancestor knew,
+// with what they are here; "": nothing, since runs have no deadlines.
+func ancestralStrategies() map[string]string {
+	return map[string]string{"weighted-round-robin": "weighted", "deadline-aware": ""}
 }

@@ -195,6 +195,17 @@ var table = sync.OnceValue(func() []Key {
 			field: func(s *Settings) any { return &s.Defaults.RunTimeout },
 		},
 		{
+			Name: "defaults.timeSlice", Kind: Duration, Default: "0s", zero: true, min: second, max: 30 * day, Live: true,
+			Help:  "time after which a run makes way for others that wait (0: never)",
+			field: func(s *Settings) any { return &s.Defaults.TimeSlice },
+		},
+		{
+			Name: "defaults.command", Kind: Command, Default: "[]", Live: true,
+			Allowed: `a list of strings, as in ["poppo", "--project", "{dir}"], or [] for none`,
+			Help:    "what a project without a command runs; {dir} and {id} are its directory and id",
+			field:   func(s *Settings) any { return &s.Defaults.Command },
+		},
+		{
 			Name: "defaults.retryAttempts", Kind: Int, Default: "3", max: 100, Live: true,
 			Help:  "how often a failed run is tried again",
 			field: func(s *Settings) any { return &s.Defaults.RetryAttempts },

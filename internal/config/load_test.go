@@ -30,7 +30,7 @@ func TestDefaults(t *testing.T) {
 		},
 		Logging:  config.Logging{Level: "info", Format: "text", MaxSize: 10 << 20, MaxFiles: 30},
 		History:  config.History{MaxRuns: 10_000, MaxAge: 30 * 24 * time.Hour},
-		Defaults: config.Defaults{PollingInterval: 5 * time.Minute, RetryAttempts: 3, RetryDelay: 5 * time.Second},
+		Defaults: config.Defaults{PollingInterval: 5 * time.Minute, Command: []string{}, RetryAttempts: 3, RetryDelay: 5 * time.Second},
 	}
 	if diff := cmp.Diff(want, config.Default()); diff != "" {
 		t.Errorf("Default (-want +got):\n%s", diff)
@@ -94,6 +94,8 @@ func TestSources(t *testing.T) {
 		"history.maxAge":                 {`"7d"`, "1h", "2h"},
 		"defaults.pollingInterval":       {"0", "1m", "2m"},
 		"defaults.runTimeout":            {`"1h30m"`, "2h", "3h"},
+		"defaults.timeSlice":             {"1000", "0", "3s"},
+		"defaults.command":               {`["agent", "{dir}"]`, "agent", `["a b", "{id}"]`},
 		"defaults.retryAttempts":         {"0", "1", "2"},
 		"defaults.retryDelay":            {"0", "1s", "2s"},
 	}
@@ -347,6 +349,30 @@ func TestAncestorsFile(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("ignored (-want +got):\n%s", diff)
+	}
+}
+
+// The ancestor's documentation shows keys that its own program refused, and its
+// program knew strategies that the documentation does not.
+func TestAncestorsOtherFiles(t *testing.T) {
+	t.Parallel()
+	for file, want := range map[string]struct{ strategy, ignored string }{
+		"documented.json":           {"round-robin", "version defaults.checkInterval defaults.timeout defaults.language registry logging.directory telemetry updates"},
+		"weighted-round-robin.json": {"weighted", "version"},
+		"deadline-aware.json":       {"round-robin", "version daemon.schedulingStrategy"},
+	} {
+		loaded, err := config.Load(config.Options{File: filepath.Join("testdata", "ancestor", file), Environ: []string{}})
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+			continue
+		}
+		var ignored []string
+		for _, i := range loaded.Ignored {
+			ignored = append(ignored, i.Key)
+		}
+		if got := strings.Join(ignored, " "); got != want.ignored || loaded.Daemon.SchedulingStrategy != want.strategy {
+			t.Errorf("%s: %s, ignored %s", file, loaded.Daemon.SchedulingStrategy, got)
+		}
 	}
 }
 

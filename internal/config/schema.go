@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -75,6 +76,9 @@ func (k Key) schema() schema {
 		s["type"], s["minimum"], s["maximum"] = []string{"integer", "null"}, k.min, k.max
 	case Choice:
 		s["enum"] = slices.Clone(k.Choices)
+		if k.Name == "daemon.schedulingStrategy" { // sorted: the text is the same each time
+			s["enum"] = slices.Concat(k.Choices, slices.Sorted(maps.Keys(ancestralStrategies())))
+		}
 	case String:
 		s["type"], s["pattern"] = "string", hostPattern
 	case Command:

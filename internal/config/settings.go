@@ -83,6 +83,11 @@ type Defaults struct {
 	PollingInterval time.Duration
 	// RunTimeout ends a run that takes longer; 0 lets it run.
 	RunTimeout time.Duration
+	// TimeSlice is how long a run may go on while others wait; 0 has no limit.
+	TimeSlice time.Duration
+	// Command is what a project without a command runs; {dir} and {id} stand
+	// for its directory and id. Empty: nothing.
+	Command []string
 	// RetryAttempts is how often a failed run is tried again.
 	RetryAttempts int
 	// RetryDelay is the pause before the first of these; it doubles.

@@ -24,8 +24,9 @@ var (
 )
 
 // RunNow asks for a run of a project. If one waits in the queue already, that
-// one is returned, and no longer waits for a time to come; while one executes,
-// one more is queued.
+// one is returned, and no longer waits for a time to come, nor for the project's
+// active hours; while one executes, one more is queued. A project that is paused
+// starts it when it is resumed.
 //
 // Errors: [project.ErrNotFound], [ErrDisabled], [ErrNotRunnable],
 // [ErrStopping], *[runs.WriteError].
@@ -54,7 +55,7 @@ func (d *Dispatcher) runNow(id string) (runs.Run, error) {
 	case !l.project.Enabled:
 		return runs.Run{}, fmt.Errorf("%w: \"poppobuilder project enable %s\" changes that", ErrDisabled, id)
 	}
-	if err := l.project.Runnable(); err != nil {
+	if err := l.project.Runnable(d.settings.Command); err != nil {
 		return runs.Run{}, fmt.Errorf("%w: %w", ErrNotRunnable, err)
 	}
 	var run runs.Run
@@ -70,6 +71,7 @@ func (d *Dispatcher) runNow(id string) (runs.Run, error) {
 		l.queue = append(l.queue, run)
 		l.due = time.Time{}
 	}
+	l.ask(run)
 	d.settle(l)
 	return run, nil
 }
@@ -119,14 +121,19 @@ func (d *Dispatcher) cancel(id string, ended chan<- runs.Run) error {
 	d.notices = append(d.notices, func() { ended <- run })
 	l.lastEnd = time.Now()
 	l.due = d.dueAtEnd(l)
+	l.served = d.wall()
 	d.settle(l)
 	return nil
 }
 
-// requestStop asks the worker to stop the lane's run, once.
+// requestStop asks the worker to stop the lane's run, once. A reason wins over
+// its having to make way.
 func (d *Dispatcher) requestStop(l *lane, reason string) {
 	a := l.active
 	if a.stop != "" {
+		if a.stop == preempted {
+			a.stop = reason
+		}
 		return
 	}
 	a.stop = reason

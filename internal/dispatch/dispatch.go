@@ -14,12 +14,18 @@
 //
 // # When a project runs
 //
-// A project is due its interval after its last run ended, and at once when it
-// was just added or enabled. A run that failed is tried again after a delay
+// A project with an interval is due that long after its last run ended, and at
+// once when it was just added or enabled. One with a cron expression is due at
+// its times; a time is served by the first run that starts at or after it, so
+// that those that pass while a run waits or executes, while the project is
+// paused or while no daemon runs lead to one run, not to many. Outside of its
+// active hours a project starts only what somebody asked for, and what goes on
+// with that. A run that failed is tried again after a delay
 // that doubles from attempt to attempt; one that was cut short, because its
 // worker or the daemon died or was stopped, is tried again without counting as
-// a failure, unless its project says that it is not to be. A project never has
-// two runs at once. A restart of the daemon changes none of this.
+// a failure, unless its project says that it is not to be. One that made way for
+// others because its time slice was over goes on as the same attempt. A project
+// never has two runs at once. A restart of the daemon changes none of this.
 package dispatch
 
 import (
@@ -59,18 +65,22 @@ type Settings struct {
 	Strategy      schedule.Kind
 	Interval      time.Duration // between a project's runs, unless it says otherwise
 	RunTimeout    time.Duration // 0: none
+	TimeSlice     time.Duration // 0: none
+	Command       []string      // of projects that have none; may be empty
 	RetryAttempts int
 	RetryDelay    time.Duration // before the first retry; it doubles from there
 	LogLimits     ipc.LogLimits
 }
 
-// Options are what a [Dispatcher] is made of. All are required.
+// Options are what a [Dispatcher] is made of. All but WallClock are required.
 type Options struct {
 	Store    runs.Store
 	Pool     Pool
 	Log      *slog.Logger
 	LogPath  func(project string) string // where a project's output goes
 	Settings Settings
+	// WallClock tells the time of day; nil: the system's does.
+	WallClock func() time.Time
 }
 
 // A Dispatcher is a service: it works while it is served.
@@ -79,6 +89,7 @@ type Dispatcher struct {
 	pool    Pool
 	log     *slog.Logger
 	logPath func(project string) string
+	wall    func() time.Time // without a monotonic reading
 
 	inbox  chan func() // executed by the loop, in order
 	closed chan struct{}
@@ -93,7 +104,9 @@ type Dispatcher struct {
 	workers  map[int]*worker
 	idle     []int // numbers of the idle workers, the one that waits longest first
 	draining bool
-	recalled bool // what an earlier daemon has left was taken over
+	recalled bool        // what an earlier daemon has left was taken over
+	looking  *time.Timer // fires when lanes have to look at the wall clock; nil: none has
+	lookAt   time.Time   // what it was set for
 
 	// Of this round, or until the store can write.
 	claimed  []*lane       // whose run is for a worker that does not know it yet
@@ -136,6 +149,9 @@ func New(o Options) *Dispatcher {
 		lanes:    make(map[string]*lane),
 		workers:  make(map[int]*worker),
 	}
+	if d.wall = o.WallClock; d.wall == nil {
+		d.wall = func() time.Time { return time.Now().Round(0) }
+	}
 	d.publish()
 	return d
 }
@@ -154,6 +170,8 @@ func (d *Dispatcher) Serve(ctx context.Context) error {
 				d.assign()
 				again = d.commit()
 			}
+			d.share()
+			d.watchClock()
 			d.publish()
 			d.answer()
 		case <-ctx.Done():
@@ -247,6 +265,9 @@ func (d *Dispatcher) Configure(ctx context.Context, s Settings) error {
 		}
 		d.settings = s
 		for _, l := range d.lanes {
+			if l.active != nil {
+				d.setSlice(l)
+			}
 			d.settle(l)
 		}
 	})
@@ -275,18 +296,22 @@ func (d *Dispatcher) assign() {
 		if !ok {
 			return
 		}
-		n := d.idle[0]
-		d.idle = d.idle[1:]
 		l := d.lanes[item.ID]
 		l.waiting = false
-		d.start(l, n)
+		i, _ := l.ready(time.Now(), d.wall())
+		if i < 0 { // its hours ended a moment ago
+			d.settle(l)
+			continue
+		}
+		n := d.idle[0]
+		d.idle = d.idle[1:]
+		d.start(l, i, n)
 	}
 }
 
-// start gives the lane's next run to an idle worker.
-func (d *Dispatcher) start(l *lane, n int) {
+// start gives a queued run of the lane to an idle worker.
+func (d *Dispatcher) start(l *lane, i, n int) {
 	w := d.workers[n]
-	i := l.next(time.Now())
 	run, err := d.store.Claim(l.queue[i].ID, n)
 	if err != nil {
 		d.log.Error("claim run", "project", l.project.ID, "run", l.queue[i].ID, "error", err)
@@ -303,10 +328,14 @@ func (d *Dispatcher) start(l *lane, n int) {
 
 // hand gives a worker the run that was claimed for it.
 func (d *Dispatcher) hand(l *lane) {
-	run := l.active.run
+	a, run := l.active, l.active.run
+	a.started = time.Now()
+	a.slice.since = a.started
+	l.served = d.wall()
+	d.setSlice(l)
 	spec := d.spec(l, run)
-	d.pool.Send(l.active.worker, l.active.generation, ipc.Run{Run: spec})
-	d.log.Info("run started", "project", run.Project, "run", run.ID, "attempt", run.Attempt, "reason", run.Reason, "worker", l.active.worker)
+	d.pool.Send(a.worker, a.generation, ipc.Run{Run: spec})
+	d.log.Info("run started", "project", run.Project, "run", run.ID, "attempt", run.Attempt, "reason", run.Reason, "worker", a.worker)
 	if spec.TimeoutMS > 0 {
 		// The worker keeps the time itself. This is for one that does not.
 		d.stopAfter(l, time.Duration(spec.TimeoutMS)*time.Millisecond+slack/2, "timeout")

@@ -26,6 +26,8 @@ type fixture struct {
 	*dispatch.Dispatcher
 	t     *testing.T
 	store *runs.Memory
+	skew  atomic.Int64 // how far the wall clock is off, in nanoseconds
+	looks atomic.Int64 // how often somebody looked at it
 
 	mu       sync.Mutex
 	sent     []string // "0 run a", "0 cancel a", "0 replace"
@@ -116,6 +118,21 @@ func (f *fixture) set(projects ...project.Project) {
 	}
 }
 
+func (f *fixture) wall() time.Time {
+	f.looks.Add(1)
+	return time.Now().Round(0).Add(time.Duration(f.skew.Load()))
+}
+
+// sleepUntil sleeps until the wall clock shows a time, as in "2026-03-29 01:00".
+func (f *fixture) sleepUntil(text string, zone *time.Location) {
+	f.t.Helper()
+	at, err := time.ParseInLocation("2006-01-02 15:04", text, zone)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	time.Sleep(at.Sub(f.wall()))
+}
+
 func defaults() dispatch.Settings {
 	return dispatch.Settings{Interval: time.Minute, RetryAttempts: 2, RetryDelay: 5 * time.Second}
 }
@@ -126,11 +143,12 @@ func serve(t *testing.T, workers int, s dispatch.Settings, test func(*testing.T,
 	synctest.Test(t, func(t *testing.T) {
 		f := &fixture{t: t, store: runs.NewMemory(0)}
 		f.Dispatcher = dispatch.New(dispatch.Options{
-			Store:    f.store,
-			Pool:     f,
-			Log:      slog.New(slog.DiscardHandler),
-			LogPath:  func(id string) string { return "/logs/" + id + ".log" },
-			Settings: s,
+			Store:     f.store,
+			Pool:      f,
+			Log:       slog.New(slog.DiscardHandler),
+			LogPath:   func(id string) string { return "/logs/" + id + ".log" },
+			Settings:  s,
+			WallClock: f.wall,
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		served := make(chan error)

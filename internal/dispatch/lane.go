@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/poppobuilder/poppobuilder/internal/calendar"
 	"github.com/poppobuilder/poppobuilder/internal/project"
 	"github.com/poppobuilder/poppobuilder/internal/runs"
 	"github.com/poppobuilder/poppobuilder/procworker/ipc"
@@ -24,15 +25,22 @@ type lane struct {
 	project project.Project
 	removed bool // no longer in the registry; goes when its run has ended
 
-	queue   []runs.Run // queued runs, the oldest first
-	waiting bool       // the strategy has it
-	active  *active    // the run that executes
-	due     time.Time  // when the interval is over; zero: not counting
+	cron   *calendar.Cron   // the times of its runs; nil: it goes by its interval
+	window *calendar.Window // the hours in which they start; nil: always
+	served time.Time        // by the wall clock: the times up to this one are done with
+
+	queue   []runs.Run      // queued runs, the oldest first
+	byHand  map[string]bool // by origin: those that somebody asked for
+	waiting bool            // the strategy has it
+	active  *active         // the run that executes
+	due     time.Time       // when the interval is over; zero: not counting
 	lastEnd time.Time
 	renewed bool      // was added or enabled anew while its run executed: due when that has ended
 	last    *runs.Run // the run that ended last
 
-	alarm *time.Timer // fires when there may be something to do by the clock
+	next  moment      // what a lane that rests or whose queue waits, waits for
+	alarm *time.Timer // fires when there may be something to do by the monotonic clock
+	look  time.Time   // when there may be by the wall clock; zero: never
 }
 
 // active is a run that a worker has.
@@ -40,36 +48,51 @@ type active struct {
 	run        runs.Run
 	worker     int
 	generation uint64
-	stop       string // why it was asked to stop: "cancelled", "timeout"; empty: it was not
+	started    time.Time
+	stop       string // why it was asked to stop: "cancelled", "timeout", preempted; empty: it was not
 	backstop   *time.Timer
+	slice      slice
 	ended      []chan<- runs.Run // told when it is over
 }
 
-// ready returns the index of the first queued run that may start at now, or
-// -1 and the time at which one may.
-func (l *lane) ready(now time.Time) (int, time.Time) {
-	var next time.Time
+// ready returns the index of the first queued run that may start, or -1 and the
+// moment at which one may.
+func (l *lane) ready(now, wall time.Time) (int, moment) {
+	var next moment
 	for i, run := range l.queue {
-		if !run.NotBefore.After(now) {
-			return i, time.Time{}
+		m := moment{why: string(run.Reason)}
+		switch {
+		case run.NotBefore.After(now):
+			m.at = run.NotBefore
+		case l.window != nil && !l.askedFor(run) && !l.window.Open(wall):
+			m = moment{at: l.window.Opens(wall), wall: true, why: WhyHours}
+		default:
+			return i, moment{}
 		}
-		if next.IsZero() || run.NotBefore.Before(next) {
-			next = run.NotBefore
+		if next.at.IsZero() || m.until(now, wall) < next.until(now, wall) {
+			next = m
 		}
 	}
 	return -1, next
 }
 
-// next returns the index of the first queued run that may start. The lane was
-// waiting, so there is one.
-func (l *lane) next(now time.Time) int {
-	i, _ := l.ready(now)
-	return max(i, 0) // the wall clock may have been set back since
+// askedFor reports whether somebody asked for a run, or for one that it goes on
+// with.
+func (l *lane) askedFor(run runs.Run) bool {
+	return run.Reason == runs.Manual || l.byHand[run.Origin]
 }
 
-// runnable reports whether new runs of the project may start.
-func (l *lane) runnable() bool {
-	return !l.removed && l.project.Enabled && l.project.Runnable() == nil
+// ask notes that somebody asked for a run.
+func (l *lane) ask(run runs.Run) {
+	if l.byHand == nil {
+		l.byHand = make(map[string]bool)
+	}
+	l.byHand[run.Origin] = true
+}
+
+// runnable reports whether new runs of a lane's project may be queued.
+func (d *Dispatcher) runnable(l *lane) bool {
+	return !l.removed && l.project.Enabled && l.project.Runnable(d.settings.Command) == nil
 }
 
 func (l *lane) item() schedule.Item {
@@ -77,21 +100,23 @@ func (l *lane) item() schedule.Item {
 }
 
 // settle brings a lane in line with its state after any change: it queues the
-// run that is due, enters the strategy or leaves it, and sets the alarm.
+// run that is due, enters the strategy or leaves it, and sets the alarms.
 func (d *Dispatcher) settle(l *lane) {
 	if l.alarm != nil {
 		l.alarm.Stop()
 		l.alarm = nil
 	}
-	if d.draining || l.active != nil || !l.runnable() {
+	l.look, l.next = time.Time{}, moment{}
+	if d.draining || l.active != nil || !d.runnable(l) || l.project.Config.Paused {
 		d.withdraw(l)
 		d.dropIfGone(l)
 		return
 	}
-	now := time.Now()
-	if len(l.queue) == 0 && !l.due.IsZero() {
-		if l.due = d.dueAt(l); l.due.After(now) {
-			d.wakeAt(l, l.due)
+	now, wall := time.Now(), d.wall()
+	if len(l.queue) == 0 {
+		next := d.due(l, now, wall)
+		if next.at.IsZero() || next.until(now, wall) > 0 {
+			d.waitFor(l, next)
 			return
 		}
 		if !d.enqueue(l, runs.Request{Project: l.project.ID, Reason: runs.Schedule}) {
@@ -99,25 +124,17 @@ func (d *Dispatcher) settle(l *lane) {
 			return
 		}
 	}
-	i, next := l.ready(now)
-	switch {
-	case i >= 0:
-		d.strategy.Push(l.item()) // again, when it waits already: its share may have changed
-		l.waiting = true
-	default:
+	i, next := l.ready(now, wall)
+	if i < 0 {
 		d.withdraw(l)
-		if !next.IsZero() {
-			d.wakeAt(l, next)
-		}
+		d.waitFor(l, next)
+		return
 	}
-}
-
-// dueAt computes when a resting lane is due under the settings of now.
-func (d *Dispatcher) dueAt(l *lane) time.Time {
-	if l.lastEnd.IsZero() {
-		return l.due
+	d.strategy.Push(l.item()) // again, when it waits already: its share may have changed
+	l.waiting = true
+	if l.window != nil && !l.askedFor(l.queue[i]) { // so the window is open
+		l.look = l.window.Closes(wall)
 	}
-	return l.lastEnd.Add(l.project.Config.Interval(d.settings.Interval))
 }
 
 func (d *Dispatcher) withdraw(l *lane) {
@@ -160,12 +177,13 @@ func (d *Dispatcher) setProjects(projects []project.Project) {
 		known[p.ID] = true
 		l := d.lanes[p.ID]
 		if l == nil {
-			l = &lane{due: time.Now()}
+			l = &lane{due: time.Now(), served: d.servedBefore(p)}
 			d.lanes[p.ID] = l
 		} else if p.Enabled && !l.project.Enabled || l.removed {
 			l.due, l.lastEnd, l.renewed = time.Now(), time.Time{}, l.active != nil
+			l.served = d.wall()
 		}
-		l.project, l.removed = p, false
+		d.take(l, p)
 		if first {
 			d.takeOver(l, left[p.ID])
 			delete(left, p.ID)
@@ -217,7 +235,7 @@ func (d *Dispatcher) spec(l *lane, run runs.Run) ipc.RunSpec {
 		ID:        run.ID,
 		Project:   p.ID,
 		Dir:       p.Path,
-		Command:   slices.Concat(p.Config.Command, run.Args),
+		Command:   slices.Concat(p.Command(d.settings.Command), run.Args),
 		Env:       environment(p, run),
 		TimeoutMS: p.Config.Timeout(d.settings.RunTimeout).Milliseconds(),
 		GraceMS:   Grace.Milliseconds(),

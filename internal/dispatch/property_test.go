@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,7 +26,7 @@ import (
 func TestInvariants(t *testing.T) {
 	kinds := []string{
 		"ready", "ready", "gone", "finish", "finish", "finish", "started", "run", "run", "cancel",
-		"projects", "projects", "configure", "leaving", "retire", "sleep", "sleep", "drain",
+		"projects", "projects", "configure", "jump", "leaving", "retire", "sleep", "sleep", "drain",
 	}
 	step := rapid.Custom(func(t *rapid.T) step {
 		return step{
@@ -35,7 +36,7 @@ func TestInvariants(t *testing.T) {
 		}
 	})
 	rapid.Check(t, func(rt *rapid.T) {
-		steps := rapid.SliceOfN(step, 1, 100).Draw(rt, "steps")
+		steps := rapid.SliceOfN(step, 30, 150).Draw(rt, "steps")
 		var err error
 		synctest.Test(t, func(t *testing.T) { err = play(t.Context(), steps) })
 		if err != nil {
@@ -56,7 +57,8 @@ type step struct {
 type world struct {
 	*dispatch.Dispatcher
 	store  *runs.Memory
-	errors []error // what was found in calls of the dispatcher
+	skew   atomic.Int64 // of the wall clock
+	errors []error      // what was found in calls of the dispatcher
 
 	mu       sync.Mutex // guards what follows, and errors
 	workers  [worldSize]member
@@ -95,7 +97,7 @@ func (w *world) Send(n int, generation uint64, body ipc.Body) {
 	if m.run != "" || m.leaving || w.draining {
 		w.wrong("run %s for worker %d, which is %+v, draining: %v", run.Run.ID, n, *m, w.draining)
 	}
-	if p, ok := w.projects[run.Run.Project]; !ok || !p.Enabled {
+	if p, ok := w.projects[run.Run.Project]; !ok || !p.Enabled || p.Config.Paused {
 		w.wrong("run %s of a project that must not run: %+v", run.Run.ID, p)
 	}
 	m.run, m.lane = run.Run.ID, run.Run.Project
@@ -113,11 +115,12 @@ func (w *world) Replace(n int, generation uint64, _ string) {
 func play(ctx context.Context, steps []step) error {
 	w := &world{store: runs.NewMemory(1 << 20), ended: make(map[string]runs.State)}
 	w.Dispatcher = dispatch.New(dispatch.Options{
-		Store:    w.store,
-		Pool:     w,
-		Log:      slog.New(slog.DiscardHandler),
-		LogPath:  func(string) string { return "" },
-		Settings: defaults(),
+		Store:     w.store,
+		Pool:      w,
+		Log:       slog.New(slog.DiscardHandler),
+		LogPath:   func(string) string { return "" },
+		Settings:  defaults(),
+		WallClock: func() time.Time { return time.Now().Round(0).Add(time.Duration(w.skew.Load())) },
 	})
 	ctx, cancel := context.WithCancel(ctx)
 	served := make(chan error)
@@ -201,7 +204,7 @@ func (w *world) do(ctx context.Context, s step) {
 			break
 		}
 		code := s.b % 2
-		f := ipc.Finished{Run: was.run, ExitCode: &code, Reason: []string{"", "", "", "timeout", "cancelled", "shutdown"}[s.b%6]}
+		f := ipc.Finished{Run: was.run, ExitCode: &code, Reason: []string{"", "", "preempted", "timeout", "cancelled", "shutdown"}[s.b%6]}
 		w.mu.Lock()
 		m.run, m.lane = "", ""
 		m.leaving = m.leaving || f.Reason == "shutdown"
@@ -229,6 +232,7 @@ func (w *world) do(ctx context.Context, s step) {
 		settings.Strategy = schedule.Kind(s.b % 4)
 		settings.Interval = time.Duration(s.b) * time.Second
 		settings.RetryAttempts = s.a
+		settings.TimeSlice = time.Duration(s.b%5) * time.Second
 		_ = w.Configure(ctx, settings)
 	case "leaving":
 		w.mu.Lock()
@@ -237,6 +241,8 @@ func (w *world) do(ctx context.Context, s step) {
 		w.WorkerLeaving(s.a)
 	case "retire":
 		w.retire(s.a)
+	case "jump":
+		w.skew.Add(int64(s.b-32) * int64(time.Hour))
 	case "sleep":
 		time.Sleep(time.Duration(s.b) * time.Second)
 	case "drain":
@@ -261,6 +267,13 @@ func (w *world) setProjects(ctx context.Context, s step) {
 		p.Enabled = i != s.a || s.b%3 > 0
 		p.Config.Priority = (s.b * (i + 1)) % 101
 		p.Config.Weight = 0.1 + float64(s.b%9)
+		p.Config.Paused = i != s.a && s.b%5 == i
+		if s.b%4 == 1 && i == 1 {
+			p.Config.Cron, p.Config.Jitter = "* * * * *", new(20*time.Second)
+		}
+		if s.b%4 == 2 && i == 2 {
+			p.Config.ActiveHours = &project.ActiveHours{Start: "08:00", End: "20:00"}
+		}
 		projects[p.ID] = p
 		list = append(list, p)
 	}
@@ -348,7 +361,8 @@ func (w *world) check() error {
 		if p, ok := w.projects[run.Project]; !ok || !p.Enabled {
 			w.wrong("run %s waits, and its project is %+v", run.ID, p)
 		}
-		if idle && !w.draining && running[run.Project] == 0 && !run.NotBefore.After(time.Now()) {
+		held := w.projects[run.Project].Config.Paused || w.projects[run.Project].Config.ActiveHours != nil
+		if idle && !held && !w.draining && running[run.Project] == 0 && !run.NotBefore.After(time.Now()) {
 			w.wrong("run %s waits while a worker is idle", run.ID)
 		}
 	}

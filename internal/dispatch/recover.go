@@ -30,6 +30,8 @@ func (d *Dispatcher) takeOver(l *lane, left []runs.Run) {
 	}
 	for _, run := range left {
 		if run.State == runs.Queued {
+			// A clock that was set back must not make it wait.
+			run.NotBefore = earlier(run.NotBefore, time.Now().Add(max(d.delay(l), maxRetryDelay)))
 			l.queue = append(l.queue, run)
 			continue
 		}

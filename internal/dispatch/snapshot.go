@@ -23,9 +23,10 @@ type WorkerRun struct{ Project, Run string }
 
 // Project is the state of a project.
 type Project struct {
-	State string    // idle, queued, running, disabled, not-runnable
+	State string    // idle, queued, running, paused, disabled, not-runnable
 	Run   string    // the run that executes, else the one that waits
 	Next  time.Time // when the next run is due or tried again; zero: unknown, or now
+	Why   string    // what it waits for then: [WhyInterval] ..., or a [runs.Reason]
 	Last  *runs.Run // the run that ended last
 }
 
@@ -34,6 +35,7 @@ const (
 	StateIdle        = "idle"
 	StateQueued      = "queued"
 	StateRunning     = "running"
+	StatePaused      = "paused"
 	StateDisabled    = "disabled"
 	StateNotRunnable = "not-runnable"
 )
@@ -50,6 +52,7 @@ func (d *Dispatcher) publish() {
 		Workers:   make(map[int]WorkerRun, len(d.workers)),
 		Projects:  make(map[string]Project, len(d.lanes)),
 	}
+	now, wall := time.Now(), d.wall()
 	for n, w := range d.workers {
 		if w.lane != nil {
 			s.Workers[n] = WorkerRun{Project: w.lane.project.ID, Run: w.lane.active.run.ID}
@@ -61,25 +64,29 @@ func (d *Dispatcher) publish() {
 			s.Running++
 		}
 		if !l.removed {
-			s.Projects[id] = l.describe()
+			s.Projects[id] = d.describe(l, now, wall)
 		}
 	}
 	d.published.Store(s)
 }
 
-func (l *lane) describe() Project {
-	p := Project{State: StateIdle, Next: l.due, Last: l.last}
+func (d *Dispatcher) describe(l *lane, now, wall time.Time) Project {
+	p := Project{State: StateIdle, Last: l.last}
+	if !l.next.at.IsZero() {
+		p.Next, p.Why = wall.Add(l.next.until(now, wall)), l.next.why
+	}
 	if len(l.queue) > 0 {
 		p.State, p.Run = StateQueued, l.queue[0].ID
-		p.Next = l.queue[0].NotBefore
 	}
 	switch {
 	case l.active != nil:
 		p.State, p.Run = StateRunning, l.active.run.ID
 	case !l.project.Enabled:
-		p.State, p.Next = StateDisabled, time.Time{}
-	case l.project.Runnable() != nil:
-		p.State, p.Next = StateNotRunnable, time.Time{}
+		p.State = StateDisabled
+	case !d.runnable(l):
+		p.State = StateNotRunnable
+	case l.project.Config.Paused:
+		p.State = StatePaused
 	}
 	return p
 }

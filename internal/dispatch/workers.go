@@ -127,7 +127,13 @@ func (d *Dispatcher) unidle(n int) {
 // outcome tells in which state a run ends.
 func (d *Dispatcher) outcome(a *active, m ipc.Finished) runs.State {
 	success := m.ExitCode != nil && *m.ExitCode == 0
-	switch reason := cmp.Or(a.stop, m.Reason); {
+	reason := cmp.Or(a.stop, m.Reason)
+	if a.stop == preempted && (m.Reason != "" || success) {
+		reason = m.Reason // it timed out, or ended by itself, before it had to make way
+	}
+	switch {
+	case reason == preempted:
+		return runs.Preempted
 	case reason == "timeout":
 		return runs.TimedOut
 	case reason == "shutdown":
@@ -148,15 +154,21 @@ func (d *Dispatcher) outcome(a *active, m ipc.Finished) runs.State {
 // end is the one place where a run that executed ends.
 func (d *Dispatcher) end(l *lane, state runs.State, exit runs.Exit) {
 	a := l.active
+	d.charge(l)
 	l.active = nil
+	a.slice.stop()
 	if a.backstop != nil {
 		a.backstop.Stop()
 	}
 	if state == runs.Interrupted && a.stop != "" {
-		// Its worker died of the stop that the operator had asked for.
-		state = runs.Cancelled
-		if a.stop == "timeout" {
+		// Its worker died of the stop that it was asked for.
+		switch a.stop {
+		case "timeout":
 			state = runs.TimedOut
+		case preempted:
+			state = runs.Preempted
+		default:
+			state = runs.Cancelled
 		}
 	}
 	d.lostLines += exit.LostLines
@@ -170,6 +182,7 @@ func (d *Dispatcher) end(l *lane, state runs.State, exit runs.Exit) {
 	l.last, l.lastEnd, l.due = &ended, now, time.Time{}
 	switch {
 	case queued != nil:
+		queued.NotBefore = next.NotBefore // with its monotonic reading, which no store keeps
 		l.queue = append(l.queue, *queued)
 	case l.renewed:
 		l.due, l.lastEnd = now, time.Time{}
@@ -177,7 +190,9 @@ func (d *Dispatcher) end(l *lane, state runs.State, exit runs.Exit) {
 		l.due = d.dueAtEnd(l)
 	}
 	l.renewed = false
-	d.strategy.Charge(l.project.ID, now.Sub(ended.StartedAt))
+	if queued == nil {
+		delete(l.byHand, a.run.Origin)
+	}
 	d.logEnd(ended, queued)
 	for _, c := range a.ended {
 		d.notices = append(d.notices, func() { c <- ended })
@@ -204,6 +219,9 @@ func (d *Dispatcher) next(l *lane, run runs.Run, state runs.State, now time.Time
 		Args:     run.Args,
 	}
 	switch state {
+	case runs.Preempted:
+		again.Reason, again.Attempt = runs.Preemption, run.Attempt
+		return &again
 	case runs.Interrupted:
 		if l.project.Config.OnInterrupt == project.InterruptFail {
 			return nil
@@ -245,7 +263,7 @@ func (d *Dispatcher) logEnd(ended runs.Run, queued *runs.Run) {
 	if queued != nil {
 		attrs = append(attrs, "next", queued.ID, "nextAttempt", queued.Attempt)
 	}
-	if ended.State == runs.Succeeded {
+	if ended.State == runs.Succeeded || ended.State == runs.Preempted {
 		d.log.Info("run ended", attrs...)
 	} else {
 		d.log.Warn("run ended", attrs...)

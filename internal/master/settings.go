@@ -73,6 +73,8 @@ func dispatchSettings(s config.Settings) dispatch.Settings {
 		Strategy:      kind,
 		Interval:      s.Defaults.PollingInterval,
 		RunTimeout:    s.Defaults.RunTimeout,
+		TimeSlice:     s.Defaults.TimeSlice,
+		Command:       s.Defaults.Command,
 		RetryAttempts: s.Defaults.RetryAttempts,
 		RetryDelay:    s.Defaults.RetryDelay,
 		LogLimits: ipc.LogLimits{

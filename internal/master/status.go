@@ -156,10 +156,10 @@ func (m *master) config(context.Context) (any, error) {
 // Projects returns all projects, by id.
 func (m *master) Projects() []api.Project {
 	d := m.dispatch.Snapshot()
-	registry := m.projectsNow().Projects()
+	registry, command := m.projectsNow().Projects(), m.settings().Defaults.Command
 	projects := make([]api.Project, 0, len(registry))
 	for _, p := range registry {
-		projects = append(projects, describe(p, d))
+		projects = append(projects, describe(p, d, command))
 	}
 	return projects
 }
@@ -170,7 +170,7 @@ func (m *master) Project(id string) (api.Project, error) {
 	if err != nil {
 		return api.Project{}, err
 	}
-	return describe(p, m.dispatch.Snapshot()), nil
+	return describe(p, m.dispatch.Snapshot(), m.settings().Defaults.Command), nil
 }
 
 // projectsNow returns the registry that the daemon works with.
@@ -180,12 +180,12 @@ func (m *master) projectsNow() *project.Registry {
 	return m.registry
 }
 
-func describe(p project.Project, d *dispatch.Snapshot) api.Project {
+func describe(p project.Project, d *dispatch.Snapshot, command []string) api.Project {
 	now := d.Projects[p.ID]
 	described := api.Project{Project: p}
 	described.State, described.Run = now.State, now.Run
-	described.NextRunAt, described.LastRun = now.Next, now.Last
-	if err := p.Runnable(); err != nil {
+	described.NextRunAt, described.NextRunWhy, described.LastRun = now.Next, now.Why, now.Last
+	if err := p.Runnable(command); err != nil {
 		described.Problem = err.Error()
 	}
 	return described

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/tailscale/hujson"
+
+	"github.com/poppobuilder/poppobuilder/internal/calendar"
 )
 
 // A decoder turns JSON with comments into projects and collects what is wrong.
@@ -62,11 +64,7 @@ func (d *decoder) config(key string, v hujson.Value) Config {
 		case "weight":
 			c.Weight = d.weight(key, v)
 		case "schedule":
-			d.members(key, v, func(name, key string, v hujson.Value) {
-				if name == "checkInterval" {
-					c.CheckInterval = d.duration(key, v)
-				}
-			})
+			d.schedule(&c, key, v)
 		case "command":
 			c.Command = d.command(key, v)
 		case "env":
@@ -74,6 +72,10 @@ func (d *decoder) config(key string, v hujson.Value) Config {
 			d.members(key, v, func(name, key string, v hujson.Value) { c.Env[name] = d.text(key, v) })
 		case "runTimeout":
 			c.RunTimeout = d.duration(key, v)
+		case "timeSlice":
+			c.TimeSlice = d.duration(key, v)
+		case "paused":
+			c.Paused = d.boolean(key, v, false)
 		case "retryAttempts":
 			n := d.integer(key, v, 0)
 			c.RetryAttempts = &n
@@ -95,6 +97,35 @@ func (d *decoder) config(key string, v hujson.Value) Config {
 		}
 	})
 	return c
+}
+
+func (d *decoder) schedule(c *Config, key string, v hujson.Value) {
+	d.members(key, v, func(name, key string, v hujson.Value) {
+		switch name {
+		case "checkInterval":
+			c.CheckInterval = d.duration(key, v)
+		case "cron":
+			if c.Cron = d.text(key, v); c.Cron == "" && v.Value.Kind() == '"' {
+				d.fault(v.StartOffset, key, "is empty", calendar.CronAllowed)
+			}
+		case "timezone":
+			c.Timezone = d.text(key, v)
+		case "jitter":
+			c.Jitter = d.duration(key, v)
+		case "activeHours":
+			c.ActiveHours = new(ActiveHours)
+			d.members(key, v, func(name, key string, v hujson.Value) {
+				switch name {
+				case "start":
+					c.ActiveHours.Start = d.text(key, v)
+				case "end":
+					c.ActiveHours.End = d.text(key, v)
+				case "timezone":
+					c.ActiveHours.Timezone = d.text(key, v)
+				}
+			})
+		}
+	})
 }
 
 func (d *decoder) text(key string, v hujson.Value) string {

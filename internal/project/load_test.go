@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/poppobuilder/poppobuilder/internal/calendar"
 	"github.com/poppobuilder/poppobuilder/internal/project"
 )
 
@@ -50,6 +51,7 @@ func TestLoadAncestorsFile(t *testing.T) {
 			Priority:      80,
 			Weight:        2.5,
 			CheckInterval: ptr(30 * time.Second),
+			ActiveHours:   &project.ActiveHours{Start: "09:00", End: "18:00", Timezone: "Asia/Tokyo"},
 			GitHub:        project.GitHub{Owner: "me", Repo: "web"},
 		},
 	}
@@ -59,8 +61,8 @@ func TestLoadAncestorsFile(t *testing.T) {
 	if diff := cmp.Diff([]project.Project{bare, web}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	err := got[1].Runnable()
-	if want := `project "poppo-web" has no command: set one with "poppobuilder project set poppo-web -- COMMAND..."`; err == nil || err.Error() != want {
+	err := got[1].Runnable(nil)
+	if want := `project "poppo-web" has no command: set one with "poppobuilder project set poppo-web -- COMMAND...", or one for all with "poppobuilder global-config set defaults.command"`; err == nil || err.Error() != want {
 		t.Errorf("Runnable: %v, want %s", err, want)
 	}
 }
@@ -73,7 +75,9 @@ func TestLoadOurKeys(t *testing.T) {
 		"schedule": {"checkInterval": "1m30s"},
 		"command": ["make", ""], "env": {"A": "", "b.c": "x=y"},
 		"runTimeout": 1.5, "retryAttempts": 0, "retryDelay": "0", "leftovers": "wait", "onInterrupt": "fail",
-		"priority": 1e1, "weight": null,
+		"priority": 1e1, "weight": null, "timeSlice": "5m", "paused": true,
+	}}, "b": {"path": "/b", "config": {
+		"schedule": {"cron": "30 3 * * 1-5", "timezone": "Europe/Berlin", "jitter": "10m", "activeHours": {"start": "22:00", "end": "24:00"}},
 	}}},
 }`)
 	want := project.Project{ID: "a", Path: "/a", Enabled: true, Config: project.Config{
@@ -87,15 +91,29 @@ func TestLoadOurKeys(t *testing.T) {
 		RetryDelay:    ptr(time.Duration(0)),
 		Leftovers:     project.LeftoversWait,
 		OnInterrupt:   project.InterruptFail,
+		TimeSlice:     ptr(5 * time.Minute),
+		Paused:        true,
 	}}
-	got, err := mustLoad(t, s).Get("a")
+	b := project.Project{ID: "b", Path: "/b", Enabled: true, Config: project.Config{
+		Priority:    50,
+		Weight:      1,
+		Cron:        "30 3 * * 1-5",
+		Timezone:    "Europe/Berlin",
+		Jitter:      ptr(10 * time.Minute),
+		ActiveHours: &project.ActiveHours{Start: "22:00", End: "24:00"},
+	}}
+	registry := mustLoad(t, s)
+	if got, err := registry.Get("b"); !cmp.Equal(b, got) {
+		t.Errorf("%v, (-want +got):\n%s", err, cmp.Diff(b, got))
+	}
+	got, err := registry.Get("a")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if err := got.Runnable(); err != nil {
+	if err := got.Runnable(nil); err != nil {
 		t.Error(err)
 	}
 }
@@ -135,6 +153,23 @@ func TestLoadFault(t *testing.T) {
 		{`"runTimeout": |"-2s"`, "runTimeout", "-2s is negative", "0 or more"},
 		{`"runTimeout": |true`, "runTimeout", "true does not fit", durations},
 		{`"runTimeout": |1e300`, "runTimeout", "is too long", durations},
+		{`"schedule": {"cron": |""}`, "schedule.cron", "is empty", calendar.CronAllowed},
+		{`"schedule": {"cron": |"* * * *"}`, "schedule.cron", "expected exactly 5 fields, found 4: [* * * *]", calendar.CronAllowed},
+		{`"schedule": {"cron": |"0 0 31 2 *"}`, "schedule.cron", `"0 0 31 2 *" never comes`, calendar.CronAllowed},
+		{`"schedule": {"cron": |"@every 5m"}`, "schedule.cron", "is an interval: give it as schedule.checkInterval", calendar.CronAllowed},
+		{`"schedule": {"cron": |"TZ=UTC @daily"}`, "schedule.cron", "has a zone: name it in schedule.timezone", calendar.CronAllowed},
+		{`"schedule": {"cron": |"@daily", "checkInterval": 0}`, "schedule.cron", "stands beside checkInterval", "one of the two"},
+		{`"schedule": {"cron": |5}`, "schedule.cron", "5 does not fit", "a string"},
+		{`"schedule": {"timezone": |"Mars"}`, "schedule.timezone", `"Mars" is no time zone`, `a name such as "Europe/Berlin" or "UTC"`},
+		{`"schedule": {"activeHours": {"start": |"25:00"}}`, "schedule.activeHours.start", `"25:00" is no time of the day`, calendar.ClockAllowed},
+		{`"schedule": {"activeHours": {"end": |"6"}}`, "schedule.activeHours.end", `"6" is no time of the day`, calendar.ClockAllowed},
+		{`"schedule": {"activeHours": {"timezone": |"Mars"}}`, "schedule.activeHours.timezone", `"Mars" is no time zone`, `a name such as "Europe/Berlin" or "UTC"`},
+		{`"schedule": {"activeHours": |"9-17"}`, "schedule.activeHours", `"9-17" does not fit`, "an object"},
+		{`"schedule": {"jitter": |-1}`, "schedule.jitter", "-1ms is out of range", "0 to 24h0m0s"},
+		{`"schedule": {"jitter": |"25h"}`, "schedule.jitter", "25h0m0s is out of range", "0 to 24h0m0s"},
+		{`"timeSlice": |1`, "timeSlice", "1ms is out of range", "0, or 1s or more"},
+		{`"timeSlice": |-1000`, "timeSlice", "-1s is out of range", "0, or 1s or more"},
+		{`"paused": |1`, "paused", "1 does not fit", "true, false"},
 		{`"retryDelay": |-5`, "retryDelay", "-5ms is negative", "0 or more"},
 		{`"retryAttempts": |101`, "retryAttempts", "101 is out of range", "0..100"},
 		{`"retryAttempts": |-1`, "retryAttempts", "-1 is out of range", "0..100"},

@@ -17,9 +17,10 @@
 //
 //	{"version": "1.0.0", "projects": {ID: {
 //	  "path": "/home/me/src/web", "enabled": true, "createdAt": "2006-01-02T15:04:05Z",
-//	  "config": {"name", "priority", "weight", "schedule": {"checkInterval"}, "github": {"owner", "repo"},
-//	    "command", "env", "runTimeout", "retryAttempts", "retryDelay", "leftovers",
-//	    "onInterrupt"}
+//	  "config": {"name", "priority", "weight", "github": {"owner", "repo"},
+//	    "schedule": {"checkInterval" or "cron", "timezone", "activeHours": {"start", "end", "timezone"}, "jitter"},
+//	    "command", "env", "runTimeout", "timeSlice", "retryAttempts", "retryDelay", "leftovers",
+//	    "onInterrupt", "paused"}
 //	}}}
 //
 // Only "path" is required. Durations are milliseconds or strings like "30s". A
@@ -32,6 +33,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tailscale/hujson"
@@ -74,14 +76,28 @@ type Config struct {
 	Priority      int               // 0..100, higher first
 	Weight        float64           // 0.1..10; 0 stands for DefaultWeight
 	CheckInterval *time.Duration    // from the end of a run to the next one; 0: at once
-	Command       []string          // the program and its arguments; empty: not runnable
+	Cron          string            // the times of runs, in place of CheckInterval
+	Timezone      string            // of Cron and ActiveHours; empty: this machine's
+	ActiveHours   *ActiveHours      // when runs may start; nil: always
+	Jitter        *time.Duration    // less than which a time is shifted; nil, 0: not at all
+	Command       []string          // the program and its arguments; empty: the daemon's default
 	Env           map[string]string // added to the daemon's environment
 	RunTimeout    *time.Duration    // 0: none
+	TimeSlice     *time.Duration    // after which a run makes way for others that wait; 0: never
+	Paused        bool              // starts nothing, and keeps what is queued
 	RetryAttempts *int              // 0..100
 	RetryDelay    *time.Duration    // before the first retry
 	Leftovers     string            // LeftoversKill, LeftoversWait, or "" for the default
 	OnInterrupt   string            // InterruptRetry, InterruptFail, or "" for the default
 	GitHub        GitHub
+}
+
+// ActiveHours is the part of each day in which runs may start that nobody asked
+// for by hand. One that ends before it starts goes over midnight.
+type ActiveHours struct {
+	Start    string `json:"start,omitempty"`    // "HH:MM"; empty: "00:00"
+	End      string `json:"end,omitempty"`      // "HH:MM", exclusive; empty: "24:00"
+	Timezone string `json:"timezone,omitempty"` // empty: that of the schedule
 }
 
 // GitHub names the repository that a project belongs to; both may be empty.
@@ -100,17 +116,38 @@ func (c Config) Interval(def time.Duration) time.Duration { return valueOr(c.Che
 // Timeout returns the longest that a run may take, or def; 0 is no limit.
 func (c Config) Timeout(def time.Duration) time.Duration { return valueOr(c.RunTimeout, def) }
 
+// Slice returns how long a run may go on while others wait, or def; 0 is no
+// limit.
+func (c Config) Slice(def time.Duration) time.Duration { return valueOr(c.TimeSlice, def) }
+
 // Attempts returns how often a failed run is tried again, or def.
 func (c Config) Attempts(def int) int { return valueOr(c.RetryAttempts, def) }
 
 // Delay returns the time before the first retry, or def.
 func (c Config) Delay(def time.Duration) time.Duration { return valueOr(c.RetryDelay, def) }
 
+// Command returns the project's command. One that has none gets def, the
+// daemon's default, in which {dir} and {id} stand for the project's directory
+// and id. Nil: there is none.
+func (p Project) Command(def []string) []string {
+	if len(p.Config.Command) > 0 || len(def) == 0 {
+		return p.Config.Command
+	}
+	fill := strings.NewReplacer("{dir}", p.Path, "{id}", p.ID)
+	command := make([]string, len(def))
+	for i, arg := range def {
+		command[i] = fill.Replace(arg)
+	}
+	return command
+}
+
 // Runnable returns nil, or the sentence that says why the project cannot run and
-// what to do about it. It looks at the entry only, not at the disk.
-func (p Project) Runnable() error {
-	if len(p.Config.Command) == 0 {
-		return fmt.Errorf("project %q has no command: set one with \"poppobuilder project set %s -- COMMAND...\"", p.ID, p.ID)
+// what to do about it. It looks at the entry and at the daemon's default
+// command, not at the disk.
+func (p Project) Runnable(def []string) error {
+	if len(p.Command(def)) == 0 {
+		return fmt.Errorf("project %q has no command: set one with \"poppobuilder project set %s -- COMMAND...\", "+
+			"or one for all with \"poppobuilder global-config set defaults.command\"", p.ID, p.ID)
 	}
 	return nil
 }
@@ -153,7 +190,10 @@ func unmarshal[T any](data []byte, to *T, decode func(*decoder, string, hujson.V
 // clone returns a copy that shares nothing that can change.
 func (p Project) clone() Project {
 	p.Config.CheckInterval = clonePointer(p.Config.CheckInterval)
+	p.Config.ActiveHours = clonePointer(p.Config.ActiveHours)
+	p.Config.Jitter = clonePointer(p.Config.Jitter)
 	p.Config.RunTimeout = clonePointer(p.Config.RunTimeout)
+	p.Config.TimeSlice = clonePointer(p.Config.TimeSlice)
 	p.Config.RetryAttempts = clonePointer(p.Config.RetryAttempts)
 	p.Config.RetryDelay = clonePointer(p.Config.RetryDelay)
 	p.Config.Command = slices.Clone(p.Config.Command)

@@ -463,6 +463,17 @@ func genProject() *rapid.Generator[project.Project] {
 			Leftovers:     rapid.SampledFrom([]string{"", "kill", "wait"}).Draw(t, "leftovers"),
 			OnInterrupt:   rapid.SampledFrom([]string{"", "retry", "fail"}).Draw(t, "onInterrupt"),
 			GitHub:        project.GitHub{Owner: rapid.SampledFrom([]string{"", "me"}).Draw(t, "owner")},
+			Timezone:      rapid.SampledFrom([]string{"", "UTC"}).Draw(t, "zone"),
+			TimeSlice:     rapid.Ptr(rapid.Map(rapid.IntRange(1, 1e6), func(n int) time.Duration { return time.Duration(n) * time.Second }), true).Draw(t, "slice"),
+			Jitter:        rapid.Ptr(rapid.Map(rapid.IntRange(0, 86400), func(n int) time.Duration { return time.Duration(n) * time.Second }), true).Draw(t, "jitter"),
+			Paused:        rapid.Bool().Draw(t, "paused"),
+		}
+		if c.CheckInterval == nil {
+			c.Cron = rapid.SampledFrom([]string{"", "@daily", "1 2 3 4 *"}).Draw(t, "cron")
+		}
+		if rapid.Bool().Draw(t, "has hours") {
+			clock := rapid.SampledFrom([]string{"", "09:00", "18:00"})
+			c.ActiveHours = &project.ActiveHours{Start: clock.Draw(t, "start"), End: clock.Draw(t, "end"), Timezone: c.Timezone}
 		}
 		if rapid.Bool().Draw(t, "runnable") {
 			c.Command = rapid.SliceOfN(text, 1, 3).Draw(t, "command")

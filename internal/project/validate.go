@@ -44,7 +44,10 @@ func (c Config) validate(check func(ok bool, key, problem, allowed string)) {
 	check(c.Priority >= 0 && c.Priority <= 100, "config.priority", outOfRange(c.Priority), "0..100")
 	check(c.Weight == 0 || c.Weight >= 0.1 && c.Weight <= 10, "config.weight", outOfRange(c.Weight), "0.1..10")
 	notNegative(c.CheckInterval, "config.schedule.checkInterval")
+	c.validateSchedule(check)
 	notNegative(c.RunTimeout, "config.runTimeout")
+	check(valueOr(c.TimeSlice, 0) == 0 || *c.TimeSlice >= time.Second, "config.timeSlice",
+		outOfRange(valueOr(c.TimeSlice, 0)), "0, or 1s or more")
 	notNegative(c.RetryDelay, "config.retryDelay")
 	check(c.RetryAttempts == nil || *c.RetryAttempts >= 0 && *c.RetryAttempts <= MaxRetryAttempts,
 		"config.retryAttempts", outOfRange(valueOr(c.RetryAttempts, 0)), fmt.Sprintf("0..%d", MaxRetryAttempts))

@@ -15,15 +15,21 @@ type wireConfig struct {
 	Command       []string          `json:"command,omitempty"`
 	Env           map[string]string `json:"env,omitempty"`
 	RunTimeout    *wireDuration     `json:"runTimeout,omitempty"`
+	TimeSlice     *wireDuration     `json:"timeSlice,omitempty"`
 	RetryAttempts *int              `json:"retryAttempts,omitempty"`
 	RetryDelay    *wireDuration     `json:"retryDelay,omitempty"`
 	Leftovers     string            `json:"leftovers,omitempty"`
 	OnInterrupt   string            `json:"onInterrupt,omitempty"`
+	Paused        bool              `json:"paused,omitempty"`
 	GitHub        wireGitHub        `json:"github,omitzero"`
 }
 
 type wireSchedule struct {
 	CheckInterval *wireDuration `json:"checkInterval,omitempty"`
+	Cron          string        `json:"cron,omitempty"`
+	Timezone      string        `json:"timezone,omitempty"`
+	ActiveHours   *ActiveHours  `json:"activeHours,omitempty"`
+	Jitter        *wireDuration `json:"jitter,omitempty"`
 }
 
 type wireGitHub struct {
@@ -45,17 +51,25 @@ func (d wireDuration) MarshalJSON() ([]byte, error) {
 // empty is left out, priority and weight never are.
 func (c Config) MarshalJSON() ([]byte, error) {
 	w := wireConfig{
-		Name:          c.Name,
-		Priority:      c.Priority,
-		Weight:        c.Weight,
-		Schedule:      wireSchedule{(*wireDuration)(c.CheckInterval)},
+		Name:     c.Name,
+		Priority: c.Priority,
+		Weight:   c.Weight,
+		Schedule: wireSchedule{
+			CheckInterval: (*wireDuration)(c.CheckInterval),
+			Cron:          c.Cron,
+			Timezone:      c.Timezone,
+			ActiveHours:   c.ActiveHours,
+			Jitter:        (*wireDuration)(c.Jitter),
+		},
 		Command:       c.Command,
 		Env:           c.Env,
 		RunTimeout:    (*wireDuration)(c.RunTimeout),
+		TimeSlice:     (*wireDuration)(c.TimeSlice),
 		RetryAttempts: c.RetryAttempts,
 		RetryDelay:    (*wireDuration)(c.RetryDelay),
 		Leftovers:     c.Leftovers,
 		OnInterrupt:   c.OnInterrupt,
+		Paused:        c.Paused,
 		GitHub:        wireGitHub(c.GitHub),
 	}
 	if w.Weight == 0 {

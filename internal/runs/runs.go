@@ -57,7 +57,7 @@ const (
 	Manual       Reason = "manual"      // somebody asked
 	Retry        Reason = "retry"       // the attempt before it failed
 	Interruption Reason = "interrupted" // the attempt before it was cut short
-	Preemption   Reason = "preempted"   // the attempt before it had had its time while others waited
+	Preemption   Reason = "preempted"   // it made way for others that waited
 )
 
 // A Run is one execution of a project's command.
