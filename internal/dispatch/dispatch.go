@@ -88,7 +88,8 @@ type Dispatcher struct {
 	workers  map[int]*worker
 	idle     []int // numbers of the idle workers, the one that waits longest first
 	draining bool
-	answers  []func() // to be sent at the end of the round
+	answers  []func()                   // to be sent at the end of the round
+	awaited  map[string][]chan runs.Run // who waits for the end of a run, by its id
 
 	lostLines int64 // of output of runs
 }
@@ -122,6 +123,7 @@ func New(o Options) *Dispatcher {
 		strategy: o.Settings.Strategy.New(),
 		lanes:    make(map[string]*lane),
 		workers:  make(map[int]*worker),
+		awaited:  make(map[string][]chan runs.Run),
 	}
 	d.publish()
 	return d

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"slices"
 	"time"
 
 	"github.com/poppobuilder/poppobuilder/internal/project"
@@ -194,6 +195,7 @@ func (d *Dispatcher) cancelQueued(l *lane, why string) {
 			d.log.Error("cancel run", "project", l.project.ID, "run", run.ID, "error", err)
 		} else {
 			l.last = &ended
+			d.announce(ended, nil)
 		}
 	}
 	l.queue = nil
@@ -207,7 +209,7 @@ func (d *Dispatcher) spec(l *lane, run runs.Run) ipc.RunSpec {
 		ID:        run.ID,
 		Project:   p.ID,
 		Dir:       p.Path,
-		Command:   p.Config.Command,
+		Command:   slices.Concat(p.Config.Command, run.Args),
 		Env:       environment(p, run),
 		TimeoutMS: p.Config.Timeout(d.settings.RunTimeout).Milliseconds(),
 		GraceMS:   Grace.Milliseconds(),

@@ -178,6 +178,7 @@ func (d *Dispatcher) end(l *lane, state runs.State, exit runs.Exit) {
 	l.renewed = false
 	d.strategy.Charge(l.project.ID, now.Sub(ended.StartedAt))
 	d.logEnd(ended, queued)
+	d.announce(ended, queued)
 	for _, c := range a.ended {
 		d.answers = append(d.answers, func() { c <- ended })
 	}
@@ -200,6 +201,7 @@ func (d *Dispatcher) next(l *lane, run runs.Run, state runs.State, now time.Time
 		Origin:   run.Origin,
 		Attempt:  run.Attempt + 1,
 		Failures: run.Failures,
+		Args:     run.Args,
 	}
 	switch state {
 	case runs.Interrupted:

@@ -172,6 +172,7 @@ func (m *Memory) enqueue(r Request) *Run {
 		State:     Queued,
 		QueuedAt:  now,
 		NotBefore: r.NotBefore,
+		Args:      r.Args,
 	}
 	run.Origin = cmp.Or(run.Origin, run.ID)
 	m.runs[run.ID] = run

@@ -61,6 +61,8 @@ type Run struct {
 	Failures int    `json:"failures,omitempty"`
 	Reason   Reason `json:"reason"`
 	State    State  `json:"state"`
+	// Args follow the project's command, in this run and its later attempts.
+	Args []string `json:"args,omitempty"`
 
 	QueuedAt   time.Time `json:"queuedAt"`
 	NotBefore  time.Time `json:"notBefore,omitzero"` // what is tried again waits until then
@@ -92,6 +94,7 @@ type Request struct {
 	Origin    string    // empty: this is a first attempt
 	Attempt   int       // 0 counts as 1
 	Failures  int
+	Args      []string // see Run
 }
 
 // A Filter selects runs. Its zero value selects all of them.
