@@ -17,33 +17,6 @@ import (
 	"github.com/poppobuilder/poppobuilder/internal/runs"
 )
 
-func (c *cli) projectRunCommand() *ffcli.Command {
-	fs := newFlagSet("run")
-	c.jsonFlag(fs)
-	return &ffcli.Command{
-		Name:       "run",
-		ShortUsage: "poppobuilder project run ID [--json]",
-		ShortHelp:  "ask for a run now; needs the daemon",
-		LongHelp: `A run that is queued already is the one you get.
-
-EXAMPLE
-  poppobuilder project run shop`,
-		FlagSet: fs,
-		Exec: func(ctx context.Context, args []string) error {
-			if err := exactArgs(args, "ID"); err != nil {
-				return err
-			}
-			return c.withDaemon(func(daemon *api.Client) error {
-				run, err := daemon.RunProject(ctx, args[0])
-				if err != nil {
-					return c.explainUnknown(args[0], err)
-				}
-				return c.result(run, "Run %s of %s is %s", run.ID, run.Project, run.State)
-			})
-		},
-	}
-}
-
 func (c *cli) projectCancelCommand() *ffcli.Command {
 	fs := newFlagSet("cancel")
 	c.jsonFlag(fs)
@@ -78,10 +51,11 @@ func (c *cli) projectRunsCommand() *ffcli.Command {
 	fs := newFlagSet("runs")
 	limit := fs.Int("limit", 20, "the newest so many")
 	state := fs.String("state", "", "only those in this `state`: "+strings.Join(runStates(), ", "))
+	watch := watchFlag(fs)
 	c.jsonFlag(fs)
 	return &ffcli.Command{
 		Name:       "runs",
-		ShortUsage: "poppobuilder project runs [ID] [--limit N] [--state STATE] [--json]",
+		ShortUsage: "poppobuilder project runs [ID] [--limit N] [--state STATE] [--watch] [--json]",
 		ShortHelp:  "list runs, the newest first; needs the daemon",
 		LongHelp: `EXAMPLE
   poppobuilder project runs shop --state failed`,
@@ -98,14 +72,16 @@ func (c *cli) projectRunsCommand() *ffcli.Command {
 				return err
 			}
 			return c.withDaemon(func(daemon *api.Client) error {
-				list, err := daemon.Runs(ctx, filter)
-				if err == nil && len(list) == 0 && filter.Project != "" {
-					err = c.explainUnknown(filter.Project, nil)
-				}
-				if err != nil {
-					return err
-				}
-				return c.showRuns(list)
+				return c.watch(ctx, *watch, func(ctx context.Context) error {
+					list, err := daemon.Runs(ctx, filter)
+					if err == nil && len(list) == 0 && filter.Project != "" {
+						err = c.explainUnknown(filter.Project, nil)
+					}
+					if err != nil {
+						return err
+					}
+					return c.showRuns(list)
+				})
 			})
 		},
 	}

@@ -17,10 +17,11 @@ import (
 
 func (c *cli) projectListCommand() *ffcli.Command {
 	fs := newFlagSet("list")
+	watch := watchFlag(fs)
 	c.jsonFlag(fs)
 	return &ffcli.Command{
 		Name:       "list",
-		ShortUsage: "poppobuilder project list [--json]",
+		ShortUsage: "poppobuilder project list [--watch] [--json]",
 		ShortHelp:  "list the projects and what each is doing",
 		LongHelp: `EXAMPLE
   poppobuilder project list`,
@@ -29,26 +30,30 @@ func (c *cli) projectListCommand() *ffcli.Command {
 			if err := noArgs(args); err != nil {
 				return err
 			}
-			projects, err := c.projects(ctx)
-			if err != nil {
-				return err
-			}
-			if c.json {
-				return c.printJSON(projects)
-			}
-			if len(projects) == 0 {
-				c.notef("There are no projects: add one with \"poppobuilder project add DIR -- COMMAND...\".")
-				return nil
-			}
-			return c.table(func(w io.Writer) {
-				fmt.Fprintf(w, "ID\tSTATE\tPRIORITY\tWEIGHT\tWHEN\tNEXT\tPATH\n")
-				for _, p := range projects {
-					fmt.Fprintf(w, "%s\t%s\t%d\t%g\t%s\t%s\t%s\n", p.ID, p.State, p.Config.Priority, p.Config.Weight,
-						cmp.Or(p.Config.Cron, orDefault(p.Config.CheckInterval)), nextRun(p), p.Path)
-				}
-			})
+			return c.watch(ctx, *watch, c.listProjects)
 		},
 	}
+}
+
+func (c *cli) listProjects(ctx context.Context) error {
+	projects, err := c.projects(ctx)
+	if err != nil {
+		return err
+	}
+	if c.json {
+		return c.printJSON(projects)
+	}
+	if len(projects) == 0 {
+		c.notef("There are no projects: add one with \"poppobuilder project add DIR -- COMMAND...\".")
+		return nil
+	}
+	return c.table(func(w io.Writer) {
+		fmt.Fprintf(w, "ID\tSTATE\tPRIORITY\tWEIGHT\tWHEN\tNEXT\tPATH\n")
+		for _, p := range projects {
+			fmt.Fprintf(w, "%s\t%s\t%d\t%g\t%s\t%s\t%s\n", p.ID, p.State, p.Config.Priority, p.Config.Weight,
+				cmp.Or(p.Config.Cron, orDefault(p.Config.CheckInterval)), nextRun(p), p.Path)
+		}
+	})
 }
 
 // projects asks the daemon. Without one, the registry knows as much as there is

@@ -31,6 +31,7 @@ EXAMPLE
 		Subcommands: []*ffcli.Command{
 			c.daemonCommand(),
 			c.projectCommand(),
+			c.runCommand(),
 			c.globalConfigCommand(),
 			c.demoCommand(),
 			c.completionCommand(),

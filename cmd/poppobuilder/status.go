@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/peterbourgon/ff/v3/ffcli"
-	"golang.org/x/term"
 
 	"github.com/poppobuilder/poppobuilder/internal/api"
 	"github.com/poppobuilder/poppobuilder/internal/config"
@@ -22,7 +20,7 @@ const statusTimeout = 900 * time.Millisecond
 
 func (c *cli) statusCommand() *ffcli.Command {
 	fs := newFlagSet("status")
-	watch := fs.Bool("watch", false, "show it again every second, until Ctrl-C")
+	watch := watchFlag(fs)
 	c.jsonFlag(fs)
 	return &ffcli.Command{
 		Name:       "status",
@@ -42,20 +40,19 @@ EXAMPLE
 			if err != nil {
 				return err
 			}
-			if *watch {
-				return c.watch(ctx, home)
-			}
-			view, err := look(ctx, home)
-			if err != nil {
-				return err
-			}
-			if err := c.show(view); err != nil {
-				return err
-			}
-			if view.exit != statusRunning {
-				return statusExit(view.exit)
-			}
-			return nil
+			return c.watch(ctx, *watch, func(ctx context.Context) error {
+				view, err := look(ctx, home)
+				if err != nil || ctx.Err() != nil {
+					return err
+				}
+				if err := c.show(view); err != nil {
+					return err
+				}
+				if view.exit != statusRunning && !*watch {
+					return statusExit(view.exit)
+				}
+				return nil
+			})
 		},
 	}
 }
@@ -185,34 +182,4 @@ func roundDuration(d time.Duration) time.Duration {
 		return d.Round(100 * time.Millisecond)
 	}
 	return d.Round(time.Second)
-}
-
-// watch shows the status once a second until Ctrl-C. On a terminal it redraws.
-func (c *cli) watch(ctx context.Context, home config.Paths) error {
-	ctx, stop := interruptible(ctx)
-	defer stop()
-	out, isFile := c.out.Writer.(*os.File)
-	redraw := isFile && !c.json && term.IsTerminal(int(out.Fd()))
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		v, err := look(ctx, home)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if redraw {
-			c.printf("\x1b[H\x1b[2J")
-		}
-		if err := c.show(v); err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
 }

@@ -140,8 +140,22 @@ func (b *fakeBackend) RemoveProject(_ context.Context, id string) error {
 	return b.err
 }
 
-func (b *fakeBackend) RunProject(_ context.Context, id string) (runs.Run, error) {
-	b.note("run %s", id)
+func (b *fakeBackend) AwaitRun(ctx context.Context, id string) (runs.Run, error) {
+	b.note("await %s", id)
+	return b.Run(id)
+}
+
+func (b *fakeBackend) RetryRun(_ context.Context, id string) (runs.Run, error) {
+	b.note("retry %s", id)
+	return b.Run(id)
+}
+
+func (b *fakeBackend) RunProject(_ context.Context, id string, args []string) (runs.Run, error) {
+	if args == nil {
+		b.note("run %s", id)
+	} else {
+		b.note("run %s %q", id, args)
+	}
 	return webRun(), b.err
 }
 

@@ -32,8 +32,8 @@ const (
 // when the socket belongs to another user, or another trouble with the socket.
 type Client struct {
 	// Timeout bounds each request that the daemon answers at once.
-	// Default 5 s. Reload, SyncProjects, RemoveProject and CancelProject
-	// take as long as the daemon needs, bounded by their context only, once
+	// Default 5 s. Reload, SyncProjects, RemoveProject, CancelProject and
+	// AwaitRun take as long as the daemon needs, bounded by their context only, once
 	// the daemon has shown within Timeout that it answers.
 	Timeout time.Duration
 
@@ -136,9 +136,14 @@ func (c *Client) RemoveProject(ctx context.Context, id string) error {
 	return c.do(ctx, request{method: http.MethodDelete, path: projectPath(id), waits: true}, nil)
 }
 
-// RunProject queues a run, or returns the one that is queued already.
-func (c *Client) RunProject(ctx context.Context, id string) (runs.Run, error) {
-	return ask[runs.Run](ctx, c, request{method: http.MethodPost, path: projectPath(id) + "/run"})
+// RunProject queues a run whose command gets args in addition, or returns the
+// one with these args that is queued already.
+func (c *Client) RunProject(ctx context.Context, id string, args ...string) (runs.Run, error) {
+	r := request{method: http.MethodPost, path: projectPath(id) + "/run"}
+	if len(args) > 0 {
+		r.body = runOrder{args}
+	}
+	return ask[runs.Run](ctx, c, r)
 }
 
 // CancelProject stops the project's run, and returns when it has ended.
@@ -154,7 +159,17 @@ func (c *Client) Runs(ctx context.Context, filter RunFilter) ([]runs.Run, error)
 
 // Run asks for one run.
 func (c *Client) Run(ctx context.Context, id string) (runs.Run, error) {
-	return ask[runs.Run](ctx, c, request{path: "/v1/runs/" + url.PathEscape(id)})
+	return ask[runs.Run](ctx, c, request{path: runPath(id)})
+}
+
+// AwaitRun returns a run when it has ended.
+func (c *Client) AwaitRun(ctx context.Context, id string) (runs.Run, error) {
+	return ask[runs.Run](ctx, c, request{path: runPath(id) + "/wait", waits: true})
+}
+
+// RetryRun queues a run like one that has ended.
+func (c *Client) RetryRun(ctx context.Context, id string) (runs.Run, error) {
+	return ask[runs.Run](ctx, c, request{method: http.MethodPost, path: runPath(id) + "/retry"})
 }
 
 // RestartWorker replaces the process of one worker, and returns when that has
@@ -163,4 +178,5 @@ func (c *Client) RestartWorker(ctx context.Context, id int) error {
 	return c.do(ctx, request{method: http.MethodPost, path: "/v1/workers/" + strconv.Itoa(id) + "/restart"}, nil)
 }
 
+func runPath(id string) string     { return "/v1/runs/" + url.PathEscape(id) }
 func projectPath(id string) string { return "/v1/projects/" + url.PathEscape(id) }

@@ -166,7 +166,7 @@ func TestGuard_changes(t *testing.T) {
 		"POST /v1/status", "DELETE /healthz", "OPTIONS /v1/status",
 		"GET /v1/config", "GET /v1/projects", "POST /v1/projects", "GET /v1/projects/web", "PATCH /v1/projects/web",
 		"DELETE /v1/projects/web", "POST /v1/projects/web/run", "POST /v1/projects/web/cancel", "GET /v1/runs",
-		"GET /v1/runs/r1", "POST /v1/sync", "POST /v1/reload", "POST /v1/stop", "POST /v1/workers/0/restart",
+		"GET /v1/runs/r1", "GET /v1/runs/r1/wait", "POST /v1/runs/r1/retry", "POST /v1/sync", "POST /v1/reload", "POST /v1/stop", "POST /v1/workers/0/restart",
 	} {
 		b := newFake()
 		method, path, _ := strings.Cut(endpoint, " ")

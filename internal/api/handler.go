@@ -52,6 +52,8 @@ func (h *handler) routes() {
 		"POST /v1/projects/{id}/cancel": h.cancelProject,
 		"GET /v1/runs":                  h.listRuns,
 		"GET /v1/runs/{id}":             h.getRun,
+		"GET /v1/runs/{id}/wait":        h.awaitRun,
+		"POST /v1/runs/{id}/retry":      h.retryRun,
 		"POST /v1/sync":                 h.sync,
 		"POST /v1/reload":               h.reload,
 		"POST /v1/stop":                 h.stop,
@@ -183,4 +185,21 @@ func (h *handler) getRun(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, run)
+}
+
+func (h *handler) awaitRun(w http.ResponseWriter, r *http.Request) error {
+	run, err := h.backend.AwaitRun(r.Context(), r.PathValue("id"))
+	waited(w, r)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, run)
+}
+
+func (h *handler) retryRun(w http.ResponseWriter, r *http.Request) error {
+	run, err := h.backend.RetryRun(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusAccepted, run)
 }

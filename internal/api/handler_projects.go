@@ -1,6 +1,9 @@
 package api
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 
@@ -65,7 +68,11 @@ func (h *handler) deleteProject(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (h *handler) runProject(w http.ResponseWriter, r *http.Request) error {
-	run, err := h.backend.RunProject(r.Context(), r.PathValue("id"))
+	args, err := runArgs(w, r)
+	if err != nil {
+		return err
+	}
+	run, err := h.backend.RunProject(r.Context(), r.PathValue("id"), args)
 	if err != nil {
 		return err
 	}
@@ -79,4 +86,22 @@ func (h *handler) cancelProject(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, run)
+}
+
+// runArgs reads the optional body of a request for a run: {"args": [...]}.
+func runArgs(w http.ResponseWriter, r *http.Request) ([]string, error) {
+	if r.ContentLength == 0 {
+		return nil, nil
+	}
+	o, err := readObject(w, r)
+	if err != nil {
+		return nil, err
+	}
+	var order runOrder
+	d := json.NewDecoder(bytes.NewReader(o.raw()))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&order); err != nil {
+		return nil, NewProblem(CodeBadRequest, fmt.Sprintf("%v: an object with \"args\", a list of strings, is allowed", err))
+	}
+	return order.Args, nil
 }

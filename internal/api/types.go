@@ -255,8 +255,9 @@ type Backend interface {
 	SetProject(ctx context.Context, id string, edit func(project.Project) (project.Project, error)) error
 	// RemoveProject takes a project out of the registry.
 	RemoveProject(ctx context.Context, id string) error
-	// RunProject queues a run. If one is queued already it returns that one.
-	RunProject(ctx context.Context, id string) (runs.Run, error)
+	// RunProject queues a run whose command gets args in addition. If such a
+	// one is queued already it returns that.
+	RunProject(ctx context.Context, id string, args []string) (runs.Run, error)
 	// CancelProject stops the project's run, and returns when it has ended.
 	CancelProject(ctx context.Context, id string) (runs.Run, error)
 
@@ -265,6 +266,10 @@ type Backend interface {
 	Runs(filter RunFilter) []runs.Run
 	// Run returns one run.
 	Run(id string) (runs.Run, error)
+	// AwaitRun returns a run when it has ended.
+	AwaitRun(ctx context.Context, id string) (runs.Run, error)
+	// RetryRun queues a run like one that has ended.
+	RetryRun(ctx context.Context, id string) (runs.Run, error)
 
 	// RestartWorker replaces the process of one worker, and returns when the
 	// restart has begun.

@@ -27,6 +27,9 @@ type (
 	projectList struct {
 		Projects []Project `json:"projects"`
 	}
+	runOrder struct {
+		Args []string `json:"args,omitempty"`
+	}
 	runList struct {
 		Runs []runs.Run `json:"runs"`
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/poppobuilder/poppobuilder/internal/project"
@@ -18,21 +19,29 @@ var (
 	ErrDisabled = errors.New("the project is disabled")
 	// ErrNotRunnable says that a project has nothing to run.
 	ErrNotRunnable = errors.New("the project is not runnable")
+	// ErrNotEnded says that a run cannot be tried again yet.
+	ErrNotEnded = errors.New("only a run that has ended can be run again")
 	// ErrNothingToCancel says that a project has no run that waits or
 	// executes.
 	ErrNothingToCancel = errors.New("the project has no run to cancel")
 )
 
-// RunNow asks for a run of a project. If one waits in the queue already, that
-// one is returned, and no longer waits for a time to come, nor for the project's
-// active hours; while one executes, one more is queued. A project that is paused
-// starts it when it is resumed.
+// RunNow asks for a run of a project, whose command gets args in addition. If one
+// with these args waits in the queue already, that one is returned, and no longer
+// waits for a time to come, nor for the project's active hours; while one
+// executes, one more is queued. A project that is paused starts it when it is
+// resumed.
 //
 // Errors: [project.ErrNotFound], [ErrDisabled], [ErrNotRunnable],
 // [ErrStopping], *[runs.WriteError].
-func (d *Dispatcher) RunNow(ctx context.Context, id string) (runs.Run, error) {
+func (d *Dispatcher) RunNow(ctx context.Context, id string, args ...string) (runs.Run, error) {
+	return d.accept(ctx, func() (runs.Run, error) { return d.runNow(id, args) })
+}
+
+// accept asks the loop for a run, and returns it when it is on disk.
+func (d *Dispatcher) accept(ctx context.Context, f func() (runs.Run, error)) (runs.Run, error) {
 	a, err := ask(ctx, d, func() (*acceptance, error) {
-		run, err := d.runNow(id)
+		run, err := f()
 		a := &acceptance{run: run}
 		if err == nil {
 			d.accepted = append(d.accepted, a)
@@ -45,7 +54,7 @@ func (d *Dispatcher) RunNow(ctx context.Context, id string) (runs.Run, error) {
 	return a.run, a.err
 }
 
-func (d *Dispatcher) runNow(id string) (runs.Run, error) {
+func (d *Dispatcher) runNow(id string, args []string) (runs.Run, error) {
 	l, err := d.lane(id)
 	switch {
 	case err != nil:
@@ -59,13 +68,14 @@ func (d *Dispatcher) runNow(id string) (runs.Run, error) {
 		return runs.Run{}, fmt.Errorf("%w: %w", ErrNotRunnable, err)
 	}
 	var run runs.Run
-	if len(l.queue) > 0 {
-		if run, err = d.store.Expedite(l.queue[0].ID); err != nil {
+	same := func(queued runs.Run) bool { return slices.Equal(queued.Args, args) }
+	if i := slices.IndexFunc(l.queue, same); i >= 0 {
+		if run, err = d.store.Expedite(l.queue[i].ID); err != nil {
 			return runs.Run{}, err
 		}
-		l.queue[0] = run
+		l.queue[i] = run
 	} else {
-		if run, err = d.store.Enqueue(runs.Request{Project: id, Reason: runs.Manual}); err != nil {
+		if run, err = d.store.Enqueue(runs.Request{Project: id, Reason: runs.Manual, Args: args}); err != nil {
 			return runs.Run{}, err
 		}
 		l.queue = append(l.queue, run)

@@ -222,6 +222,7 @@ func (d *Dispatcher) cancelQueued(l *lane, why string) {
 			d.log.Error("cancel run", "project", l.project.ID, "run", run.ID, "error", err)
 		} else {
 			l.last = &ended
+			d.announce(ended, nil)
 		}
 	}
 	l.queue = nil

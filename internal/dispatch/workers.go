@@ -194,6 +194,7 @@ func (d *Dispatcher) end(l *lane, state runs.State, exit runs.Exit) {
 		delete(l.byHand, a.run.Origin)
 	}
 	d.logEnd(ended, queued)
+	d.announce(ended, queued)
 	for _, c := range a.ended {
 		d.notices = append(d.notices, func() { c <- ended })
 	}

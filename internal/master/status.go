@@ -224,14 +224,26 @@ func (m *master) edit(ctx context.Context, f func(*project.Registry) error) erro
 }
 
 // RunProject queues a run.
-func (m *master) RunProject(ctx context.Context, id string) (runs.Run, error) {
-	run, err := m.dispatch.RunNow(ctx, id)
+func (m *master) RunProject(ctx context.Context, id string, args []string) (runs.Run, error) {
+	run, err := m.dispatch.RunNow(ctx, id, args...)
 	return run, problem(err)
 }
 
 // CancelProject stops a project's runs.
 func (m *master) CancelProject(ctx context.Context, id string) (runs.Run, error) {
 	run, err := m.dispatch.Cancel(ctx, id)
+	return run, problem(err)
+}
+
+// AwaitRun returns a run when it has ended.
+func (m *master) AwaitRun(ctx context.Context, id string) (runs.Run, error) {
+	run, err := m.dispatch.Await(ctx, id)
+	return run, problem(err)
+}
+
+// RetryRun queues a run like one that has ended.
+func (m *master) RetryRun(ctx context.Context, id string) (runs.Run, error) {
+	run, err := m.dispatch.Retry(ctx, id)
 	return run, problem(err)
 }
 
@@ -244,7 +256,7 @@ func problem(err error) error {
 		return api.NewProblem(api.CodeStopping, err.Error())
 	case isWriteError(err):
 		return api.NewProblem(api.CodeStorage, err.Error())
-	case errors.Is(err, dispatch.ErrDisabled), errors.Is(err, dispatch.ErrNothingToCancel), errors.Is(err, dispatch.ErrNotRunnable):
+	case errors.Is(err, dispatch.ErrDisabled), errors.Is(err, dispatch.ErrNothingToCancel), errors.Is(err, dispatch.ErrNotEnded), errors.Is(err, dispatch.ErrNotRunnable):
 		return api.NewProblem(api.CodeConflict, err.Error())
 	}
 	return err
