@@ -25,9 +25,9 @@
 //
 // # How a child is stopped
 //
-// The polite message if there is one, then a signal to its process group
-// (with SIGCONT, because a stopped process ignores SIGTERM), then SIGKILL to
-// its whole tree; see [Stop]. [Worker.Kill] skips to the last step at any
+// The polite message if there is one, then a signal to its process group,
+// then SIGKILL to its whole tree; see [Stop]. With the first two goes SIGCONT,
+// because a stopped process reads nothing and ignores SIGTERM. [Worker.Kill] skips to the last step at any
 // time.
 //
 // # What is promised on which system

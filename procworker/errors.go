@@ -134,3 +134,21 @@ type FatalError struct {
 func (e *FatalError) Error() string {
 	return fmt.Sprintf("worker %q asked to be replaced: %s", e.Name, e.Reason)
 }
+
+// A PanicError tells that the child was stopped because one of the [Worker]'s
+// functions, such as OnMessage, has panicked.
+type PanicError struct {
+	Name  string
+	Value any    // what it panicked with
+	Stack []byte // of the goroutine that did
+}
+
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("worker %q: a function for its messages panicked: %v", e.Name, e.Value)
+}
+
+// Unwrap returns Value if that is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}

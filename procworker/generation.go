@@ -3,6 +3,7 @@ package procworker
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,7 +60,7 @@ func (g *generation) run(ctx context.Context, ready func()) error {
 	end := g.finish()
 	if reason == nil {
 		if g.w.ready(g) {
-			ready() // it may have said so with its last breath
+			g.hook(ready) // it may have said so with its last breath
 		}
 		reason = g.verdict(end)
 	}
@@ -98,7 +99,7 @@ func (g *generation) watch(ctx context.Context, ready func()) error {
 		case <-isUp:
 			isUp = nil
 			tooLate.stop()
-			ready()
+			g.hook(ready)
 			if w.HeartbeatTimeout > 0 && g.conn != nil {
 				g.touch()
 				silent = newAlarm(w.HeartbeatTimeout)
@@ -168,7 +169,7 @@ func (g *generation) receive() {
 			bad++
 			g.w.malformed.Add(1)
 			if g.w.OnMalformed != nil {
-				g.w.OnMalformed(g.number, malformed)
+				g.hook(func() { g.w.OnMalformed(g.number, malformed) })
 			}
 			if bad == MaxMalformed {
 				g.complain(&ProtocolError{Name: g.w.String(), Malformed: bad, Last: malformed})
@@ -201,11 +202,22 @@ func (g *generation) handle(m ipc.Message) {
 		}
 	}
 	if g.w.OnMessage != nil {
-		g.w.OnMessage(g.number, m)
+		g.hook(func() { g.w.OnMessage(g.number, m) })
 	}
 	if fatal != nil {
 		g.complain(fatal)
 	}
+}
+
+// hook calls a function of the Worker's user. Its panic must not end this
+// process with the child running: it ends the child.
+func (g *generation) hook(f func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			g.complain(&PanicError{Name: g.w.String(), Value: v, Stack: debug.Stack()})
+		}
+	}()
+	f()
 }
 
 // complain gives the first reason to stop the child; later ones add nothing.

@@ -121,14 +121,19 @@ const (
 //   - [*SpawnError]: it could not be started.
 //   - [*ReadyTimeoutError], [*HeartbeatError], [*ProtocolError],
 //     [*ChannelError], [*FatalError]: it was stopped for that reason.
+//   - [*PanicError]: it was stopped because a function of this Worker's fields,
+//     or ServeReady's, panicked.
 //   - [ErrServing]: another Serve of this Worker has not returned yet.
 func (w *Worker) Serve(ctx context.Context) error {
-	return w.ServeReady(ctx, func() {})
+	return w.ServeReady(ctx, nil)
 }
 
-// ServeReady is Serve, and calls ready once when the child is ready. It is
-// what a supervisor that gates on readiness uses.
+// ServeReady is Serve, and calls ready, if that is not nil, once when the child
+// is ready. It is what a supervisor that gates on readiness uses.
 func (w *Worker) ServeReady(ctx context.Context, ready func()) error {
+	if ready == nil {
+		ready = func() {}
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
