@@ -29,6 +29,9 @@ type ExitError struct {
 	CoreDump bool
 	// BeforeReady: it never became ready. Then Code may be 0.
 	BeforeReady bool
+	// OOMKilled: the kernel has killed it, or something that it had started,
+	// because they had no memory left below [Limits].Memory.
+	OOMKilled bool
 	// Used by the child itself and by what it has waited for.
 	UserTime, SystemTime time.Duration
 	MaxRSS               int64 // in bytes
@@ -41,6 +44,9 @@ func (e *ExitError) Error() string {
 	}
 	if e.CoreDump {
 		how += " (core dumped)"
+	}
+	if e.OOMKilled {
+		how += " (out of memory, by its limit)"
 	}
 	if e.BeforeReady {
 		how += " before it was ready"

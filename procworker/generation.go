@@ -22,6 +22,11 @@ type generation struct {
 	conn    *ipc.Conn
 	channel *drainFile // what conn reads
 	outputs []*output
+	watches []*lineWatch  // one for each of outputs; nil, if not for ReadyLine
+	notify  *notifySocket // nil: none
+	cgroup  *Cgroup       // nil: none
+
+	readiness ReadyMode // never ReadyAuto
 
 	killed   chan struct{} // closed by Kill
 	killOnce sync.Once
@@ -30,7 +35,8 @@ type generation struct {
 	trouble  chan error    // a reason to stop the child, from the reader
 	lost     chan error    // what the channel ended with, from the reader
 	lostErr  error
-	heard    atomic.Int64 // when the last message came, in ns since started
+	notified chan struct{} // closed when the last notification was heeded
+	heard    atomic.Int64  // when the last message came, in ns since started
 	started  time.Time
 }
 
@@ -43,6 +49,8 @@ func newGeneration(w *Worker, number uint64) *generation {
 		ready:   make(chan struct{}),
 		trouble: make(chan error, 1),
 		lost:    make(chan error, 1),
+
+		notified: make(chan struct{}),
 	}
 }
 
@@ -52,8 +60,13 @@ func (g *generation) run(ctx context.Context, ready func()) error {
 	if g.conn != nil {
 		go g.receive()
 	}
+	if g.notify != nil {
+		go g.listen()
+	}
+	stopKnocking := g.startKnocking()
 	ready = sync.OnceFunc(ready)
 	reason := g.watch(ctx, ready)
+	stopKnocking()
 	if reason != nil {
 		g.stop(errors.Is(reason, ctx.Err()))
 	}
@@ -77,7 +90,7 @@ func (g *generation) waitExit() {
 // reason why it is to be stopped.
 func (g *generation) watch(ctx context.Context, ready func()) error {
 	w := g.w
-	if w.Ready == ReadyAtOnce || w.Ready == ReadyAuto && !w.IPC {
+	if g.readiness == ReadyAtOnce {
 		w.becomeReady(g)
 	}
 	isUp, lost, doubted := g.ready, g.lost, false
@@ -100,7 +113,7 @@ func (g *generation) watch(ctx context.Context, ready func()) error {
 			isUp = nil
 			tooLate.stop()
 			g.hook(ready)
-			if w.HeartbeatTimeout > 0 && g.conn != nil {
+			if w.HeartbeatTimeout > 0 && (g.conn != nil || g.notify != nil) {
 				g.touch()
 				silent = newAlarm(w.HeartbeatTimeout)
 			}
@@ -189,7 +202,9 @@ func (g *generation) handle(m ipc.Message) {
 	var fatal error
 	switch m.Type {
 	case "ready":
-		g.w.becomeReady(g)
+		if g.readiness == ReadyMessage {
+			g.w.becomeReady(g)
+		}
 	case "metrics":
 		var body ipc.Metrics
 		if m.Decode(&body) == nil {
@@ -238,8 +253,20 @@ func (g *generation) finish() ending {
 		}
 		_ = g.conn.Close()
 	}
-	for _, o := range g.outputs {
+	for i, o := range g.outputs {
 		o.finish()
+		select {
+		case <-o.done:
+			if g.watches != nil {
+				g.watches[i].match() // a last line without its end
+			}
+		default: // its writer still writes
+		}
+	}
+	if g.notify != nil {
+		g.notify.drain()
+		<-g.notified
+		g.notify.close()
 	}
 	return end
 }
@@ -257,6 +284,6 @@ func (g *generation) verdict(end ending) error {
 	}
 	return &ExitError{
 		Name: g.w.String(), PID: end.pid, Code: end.code, Signal: end.signal, CoreDump: end.coreDump,
-		BeforeReady: !ready, UserTime: end.user, SystemTime: end.system, MaxRSS: end.maxRSS,
+		BeforeReady: !ready, OOMKilled: end.oomKilled, UserTime: end.user, SystemTime: end.system, MaxRSS: end.maxRSS,
 	}
 }

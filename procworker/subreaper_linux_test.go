@@ -22,6 +22,10 @@ import (
 
 var linuxRoles = map[string]func(string) int{
 	"emfile":   playEMFILE,
+	"nested":   playNested,
+	"bomber":   playBomber,
+	"bomb":     playBomb,
+	"notify":   playNotify,
 	"unwaited": playUnwaited,
 	"mortal":   playMortal,
 	"middle":   playMiddle,
