@@ -25,6 +25,7 @@ type projectFlags struct {
 	leftovers  string
 	env        map[string]string
 	unsetEnv   []string
+	limits     [][2]string // name, value
 }
 
 func newProjectFlags(fs *flag.FlagSet) *projectFlags {
@@ -37,6 +38,7 @@ func newProjectFlags(fs *flag.FlagSet) *projectFlags {
 	fs.Var(&f.retries, "retries", "how often a failed run is tried again; \"default\": defaults.retryAttempts")
 	fs.Var(&f.retryDelay, "retry-delay", "pause before the first retry; \"default\": defaults.retryDelay")
 	fs.StringVar(&f.leftovers, "leftovers", project.LeftoversKill, "processes that outlive the command: `kill|wait` for them")
+	fs.Func("limit", "`NAME=VALUE` of a limit of its runs: "+strings.Join(project.LimitNames(), ", ")+"; VALUE \"default\": none; may be repeated", f.addLimit)
 	fs.Func("env", "`NAME=VALUE` for the command; may be repeated", f.addEnv)
 	return f
 }
@@ -51,6 +53,15 @@ func (f *projectFlags) addEnv(entry string) error {
 	}
 	f.env[name] = value
 	return nil
+}
+
+func (f *projectFlags) addLimit(entry string) error {
+	name, value, ok := strings.Cut(entry, "=")
+	if !ok {
+		return fmt.Errorf("want NAME=VALUE")
+	}
+	f.limits = append(f.limits, [2]string{name, value})
+	return new(project.Limits).Set(name, value)
 }
 
 func (f *projectFlags) dropEnv(name string) error {
@@ -80,6 +91,9 @@ func (f *projectFlags) apply(c *project.Config) {
 			c.Leftovers = f.leftovers
 		}
 	})
+	for _, l := range f.limits {
+		_ = c.Limits.Set(l[0], l[1]) // it was tried
+	}
 	if len(f.env) == 0 && len(f.unsetEnv) == 0 {
 		return
 	}

@@ -151,6 +151,9 @@ func writeProject(w io.Writer, p api.Project) {
 	retries := optionalInt{p.Config.RetryAttempts}
 	field("Retries", "%s, the first after %s", &retries, orDefault(p.Config.RetryDelay))
 	field("Leftovers", "%s", cmp.Or(p.Config.Leftovers, project.LeftoversKill))
+	if limits := p.Config.Limits.String(); limits != "" {
+		field("Limits", "%s", limits)
+	}
 	for _, name := range sortedKeys(p.Config.Env) {
 		field("Env", "%s=%s", name, p.Config.Env[name])
 	}

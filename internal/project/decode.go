@@ -81,6 +81,8 @@ func (d *decoder) config(key string, v hujson.Value) Config {
 			c.RetryDelay = d.duration(key, v)
 		case "leftovers":
 			c.Leftovers = d.text(key, v)
+		case "limits":
+			c.Limits = d.limits(key, v)
 		case "github":
 			d.members(key, v, func(name, key string, v hujson.Value) {
 				switch name {

@@ -73,6 +73,7 @@ func TestLoadOurKeys(t *testing.T) {
 		"schedule": {"checkInterval": "1m30s"},
 		"command": ["make", ""], "env": {"A": "", "b.c": "x=y"},
 		"runTimeout": 1.5, "retryAttempts": 0, "retryDelay": "0", "leftovers": "wait",
+		"limits": {"nofile": 100, "core": 0, "memory": "512M", "nice": -5, "umask": "027", "mine": 1},
 		"priority": 1e1, "weight": null,
 	}}},
 }`)
@@ -86,6 +87,10 @@ func TestLoadOurKeys(t *testing.T) {
 		RetryAttempts: ptr(0),
 		RetryDelay:    ptr(time.Duration(0)),
 		Leftovers:     project.LeftoversWait,
+		Limits: project.Limits{
+			NoFile: ptr(int64(100)), Core: ptr(int64(0)), Memory: ptr(int64(512 << 20)),
+			Nice: ptr(int64(-5)), Umask: ptr(int64(0o27)),
+		},
 	}}
 	got, err := mustLoad(t, s).Get("a")
 	if err != nil {
@@ -138,6 +143,15 @@ func TestLoadFault(t *testing.T) {
 		{`"retryAttempts": |101`, "retryAttempts", "101 is out of range", "0..100"},
 		{`"retryAttempts": |-1`, "retryAttempts", "-1 is out of range", "0..100"},
 		{`"leftovers": |"keep"`, "leftovers", `"keep" is unknown`, "kill, wait"},
+		{`"limits": |7`, "limits", "7 does not fit", "an object"},
+		{`"limits": {"nofile": |0}`, "limits.nofile", "0 is out of range", "1 or more"},
+		{`"limits": {"nproc": |1.5}`, "limits.nproc", "1.5 does not fit", "1 or more"},
+		{`"limits": {"nproc": |"5"}`, "limits.nproc", `"5" does not fit`, "1 or more"},
+		{`"limits": {"memory": |"5X"}`, "limits.memory", `"5X" does not fit`, `bytes, or text such as "512M"`},
+		{`"limits": {"memory": |-1}`, "limits.memory", "-1 is out of range", `bytes, or text such as "512M"`},
+		{`"limits": {"nice": |20}`, "limits.nice", "20 is out of range", "-20..19"},
+		{`"limits": {"umask": |27}`, "limits.umask", "27 does not fit", `octal text, "0".."777"`},
+		{`"limits": {"umask": |"1000"}`, "limits.umask", "1000 is out of range", `octal text, "0".."777"`},
 		{`"command": |"make test"`, "command", `"make test" does not fit`, `an array of strings, such as ["make", "test"]`},
 		{`"command": |[]`, "command", "names no program", "[program, argument...]"},
 		{`"command": |["", "x"]`, "command", "names no program", "[program, argument...]"},

@@ -18,7 +18,8 @@
 //	{"version": "1.0.0", "projects": {ID: {
 //	  "path": "/home/me/src/web", "enabled": true, "createdAt": "2006-01-02T15:04:05Z",
 //	  "config": {"name", "priority", "weight", "schedule": {"checkInterval"}, "github": {"owner", "repo"},
-//	    "command", "env", "runTimeout", "retryAttempts", "retryDelay", "leftovers"}
+//	    "command", "env", "runTimeout", "retryAttempts", "retryDelay", "leftovers",
+//	    "limits": {"nofile", "nproc", "core", "addressSpace", "memory", "pids", "nice", "umask"}}
 //	}}}
 //
 // Only "path" is required. Durations are milliseconds or strings like "30s". A
@@ -72,6 +73,7 @@ type Config struct {
 	RetryAttempts *int              // 0..100
 	RetryDelay    *time.Duration    // before the first retry
 	Leftovers     string            // LeftoversKill, LeftoversWait, or "" for the default
+	Limits        Limits
 	GitHub        GitHub
 }
 
@@ -149,6 +151,7 @@ func (p Project) clone() Project {
 	p.Config.RetryDelay = clonePointer(p.Config.RetryDelay)
 	p.Config.Command = slices.Clone(p.Config.Command)
 	p.Config.Env = maps.Clone(p.Config.Env)
+	p.Config.Limits = p.Config.Limits.clone()
 	return p
 }
 

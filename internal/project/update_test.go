@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -462,6 +463,13 @@ func genProject() *rapid.Generator[project.Project] {
 			RetryAttempts: rapid.Ptr(rapid.IntRange(0, 100), true).Draw(t, "attempts"),
 			Leftovers:     rapid.SampledFrom([]string{"", "kill", "wait"}).Draw(t, "leftovers"),
 			GitHub:        project.GitHub{Owner: rapid.SampledFrom([]string{"", "me"}).Draw(t, "owner")},
+		}
+		for _, name := range project.LimitNames() {
+			if rapid.Bool().Draw(t, name) {
+				if err := c.Limits.Set(name, strconv.Itoa(rapid.IntRange(1, 7).Draw(t, name))); err != nil {
+					t.Fatal(err)
+				}
+			}
 		}
 		if rapid.Bool().Draw(t, "runnable") {
 			c.Command = rapid.SliceOfN(text, 1, 3).Draw(t, "command")

@@ -18,6 +18,7 @@ type wireConfig struct {
 	RetryAttempts *int              `json:"retryAttempts,omitempty"`
 	RetryDelay    *wireDuration     `json:"retryDelay,omitempty"`
 	Leftovers     string            `json:"leftovers,omitempty"`
+	Limits        json.RawMessage   `json:"limits,omitempty"`
 	GitHub        wireGitHub        `json:"github,omitzero"`
 }
 
@@ -54,6 +55,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 		RetryAttempts: c.RetryAttempts,
 		RetryDelay:    (*wireDuration)(c.RetryDelay),
 		Leftovers:     c.Leftovers,
+		Limits:        rawLimits(c.Limits),
 		GitHub:        wireGitHub(c.GitHub),
 	}
 	if w.Weight == 0 {
