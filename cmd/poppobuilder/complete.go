@@ -83,7 +83,7 @@ func flagValues(name string) []string {
 	switch name {
 	case "type":
 		return []string{"notify", "forking"}
-	case "limit":
+	case "limits":
 		var values []string
 		for _, name := range project.LimitNames() {
 			values = append(values, name+"=")

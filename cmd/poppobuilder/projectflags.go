@@ -38,7 +38,7 @@ func newProjectFlags(fs *flag.FlagSet) *projectFlags {
 	fs.Var(&f.retries, "retries", "how often a failed run is tried again; \"default\": defaults.retryAttempts")
 	fs.Var(&f.retryDelay, "retry-delay", "pause before the first retry; \"default\": defaults.retryDelay")
 	fs.StringVar(&f.leftovers, "leftovers", project.LeftoversKill, "processes that outlive the command: `kill|wait` for them")
-	fs.Func("limit", "`NAME=VALUE` of a limit of its runs: "+strings.Join(project.LimitNames(), ", ")+"; VALUE \"default\": none; may be repeated", f.addLimit)
+	fs.Func("limits", "`NAME=VALUE` of a limit of its runs: "+strings.Join(project.LimitNames(), ", ")+"; VALUE \"default\": none; may be repeated", f.addLimit)
 	fs.Func("env", "`NAME=VALUE` for the command; may be repeated", f.addEnv)
 	return f
 }

@@ -41,7 +41,7 @@ func (w *worker) contain(spec ipc.RunSpec) (cgroup *procworker.Cgroup, warning s
 	l := limits(spec)
 	err := w.opts.Cgroups.Supports(l)
 	if err != nil {
-		warning = fmt.Sprintf("run %s goes on without limits that take a cgroup: %v; see \"Limits\" in the README", spec.ID, err)
+		warning = fmt.Sprintf("run %s goes on without limits that take a cgroup: %v; see \"Limits of a run\" in the README", spec.ID, err)
 		l = l.OfProcess()
 	}
 	if w.opts.Cgroups == nil {
