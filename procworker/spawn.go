@@ -38,6 +38,8 @@ type launch struct {
 	user   *Credential // nil: this process's
 	cgroup *Cgroup     // nil: none
 
+	weak bool // see Worker
+
 	deathSignal syscall.Signal // sent to it when this process dies
 }
 
@@ -130,6 +132,7 @@ func (g *generation) prepare(mine, theirs *fileList) (*launch, error) {
 		cookie: rand.Text(),
 		limits: w.Limits,
 		user:   w.Credential,
+		weak:   w.weak,
 
 		deathSignal: cmp.Or(w.DeathSignal, syscall.SIGKILL),
 	}

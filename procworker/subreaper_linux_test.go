@@ -23,6 +23,10 @@ import (
 var linuxRoles = map[string]func(string) int{
 	"emfile":   playEMFILE,
 	"nested":   playNested,
+	"spawner":  playSpawner,
+	"full":     playFull,
+	"hostile":  playHostile,
+	"actor":    playActor,
 	"bomber":   playBomber,
 	"bomb":     playBomb,
 	"notify":   playNotify,

@@ -116,6 +116,8 @@ type Worker struct {
 	// Stop says how the child is stopped. Change it later with SetStop.
 	Stop Stop
 
+	weak bool // nothing but the child itself is killed, on Linux; for tests
+
 	malformed atomic.Uint64
 	dropped   atomic.Uint64
 
