@@ -140,8 +140,8 @@ func (p *process) wait() {
 func (p *process) isDead(options int) bool {
 	var info unix.Siginfo
 	err := unix.Waitid(unix.P_PID, p.pid, &info, unix.WEXITED|unix.WNOWAIT|options, nil)
-	if errors.Is(err, unix.EINTR) {
-		return false
+	for errors.Is(err, unix.EINTR) { // to say no would be to wait for another event of the pidfd
+		err = unix.Waitid(unix.P_PID, p.pid, &info, unix.WEXITED|unix.WNOWAIT|options, nil)
 	}
 	return err != nil || info.Signo != 0 // ECHILD: nothing is left to wait for
 }
