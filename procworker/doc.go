@@ -25,37 +25,59 @@
 //
 // # How a child is stopped
 //
-// The polite message if there is one, then a signal to its process group
-// (with SIGCONT, because a stopped process ignores SIGTERM), then SIGKILL to
-// its whole tree; see [Stop]. [Worker.Kill] skips to the last step at any
+// The polite message if there is one, then a signal to its process group,
+// then SIGKILL to its whole tree; see [Stop]. With the first two goes SIGCONT,
+// because a stopped process reads nothing and ignores SIGTERM. [Worker.Kill] skips to the last step at any
 // time.
+//
+// # Ready
+//
+// A child is ready at once, by a message, by a datagram as sd_notify(3) has
+// it, by a line of its output, or by a TCP port that answers: see [ReadyMode].
+//
+// # Limits
+//
+// [Limits] are put on a child while the kernel holds it at the end of its
+// execve(2) (ptrace(2), prlimit(2)), so they are in force before its first
+// instruction and never were this process's own. It costs no further program.
+// A child whose program is set-uid does not get its rights that way, and is
+// refused. A signal from outside that hits the child in the moment before its
+// execve holds the start up until somebody continues or kills it.
 //
 // # What is promised on which system
 //
-// Everywhere but on Windows, which is not supported yet ([errors.ErrUnsupported]),
-// a child leads a process group of its own, and the group has got SIGKILL
-// before Serve returns, however the child ended. A child with a channel sees
-// its end when this process is gone.
+// Not on Windows, which is not supported yet: [errors.ErrUnsupported].
 //
-// Linux adds:
-//   - When this process dies, by SIGKILL too, the child gets SIGKILL, or what
-//     [Worker.DeathSignal] says. (Not what the child has started, and not a
-//     child that has changed its user id: prctl(2), PR_SET_PDEATHSIG.) For
-//     this, every start happens on one operating-system thread that lives as
-//     long as the process; the goroutine on it is the only one that outlives
-//     Serve.
-//   - Signals never meet a recycled process id: the group is signalled before
-//     the child is reaped.
-//   - No member of the group is alive when Serve returns, except for those
-//     that have become another user whom this process may not signal (sudo).
-//   - When the whole tree is killed, so are the descendants that have left
-//     the group but still hang below the child.
-//   - With [Subreaper], neither are those that have left the group, the
-//     session and their parents (setsid, double fork) alive when Serve returns.
-//     They are known by a random variable, POPPOBUILDER_SPAWN, in their
-//     environment, which a child that uses this package hands on: a descendant
-//     that has cleared its environment as well, or whose environment this
-//     process may not read, escapes.
+//	what is alive when Serve has returned    cgroup   subreaper   Linux   macOS, FreeBSD
+//	the child                                no       no          no      no
+//	its process group                        no       no          no      no (1)
+//	what left the group, below the child     no       no          no (2)  yes
+//	what left group, session and parents     no       no          yes     yes
+//	and has cleared its environment, too     no       yes (3)     yes     yes
+//	when this process is killed
+//	the child                                no (4)   no          no      when its channel ends
+//	what it has started                      yes (5)  yes         yes     yes
 //
-// On macOS and FreeBSD a descendant that leaves the group survives.
+//	(1) It has got SIGKILL; whether it is dead by then is not waited for.
+//	(2) When the tree is killed, that is at the end of a stop that is not
+//	    heeded, or by Kill. If the child just ends, as in the next line.
+//	(3) [KillOrphans] gets it at the end of the program.
+//	(4) It gets SIGKILL, or what [Worker.DeathSignal] says, unless it has changed
+//	    its user id (prctl(2), PR_SET_PDEATHSIG). For this, all starts happen on
+//	    threads that live as long as the process; the goroutines on them are the
+//	    only ones that outlive Serve.
+//	(5) Until [OpenCgroups] is called with that name again, or until somebody
+//	    calls [KillCgroup] with [Cgroups.Path].
+//
+// "cgroup" is a Worker with [Worker.Cgroups], "subreaper" a process that has
+// called [Subreaper]; both at once give the better of each.
+//
+// Everywhere a child leads a process group of its own, which has got SIGKILL
+// before Serve returns, however the child ended, and a child with a channel
+// sees its end when this process is gone. On Linux, signals never meet a
+// recycled process id: the group is signalled before the child is reaped. What
+// has become another user whom this process may not signal (sudo) is ended by
+// the cgroup only. A subreaper knows its own by a random variable,
+// POPPOBUILDER_SPAWN, in the environment, which a child that uses this package
+// hands on.
 package procworker

@@ -29,6 +29,9 @@ type ExitError struct {
 	CoreDump bool
 	// BeforeReady: it never became ready. Then Code may be 0.
 	BeforeReady bool
+	// OOMKilled: the kernel has killed it, or something that it had started,
+	// because they had no memory left below [Limits].Memory.
+	OOMKilled bool
 	// Used by the child itself and by what it has waited for.
 	UserTime, SystemTime time.Duration
 	MaxRSS               int64 // in bytes
@@ -41,6 +44,9 @@ func (e *ExitError) Error() string {
 	}
 	if e.CoreDump {
 		how += " (core dumped)"
+	}
+	if e.OOMKilled {
+		how += " (out of memory, by its limit)"
 	}
 	if e.BeforeReady {
 		how += " before it was ready"
@@ -133,4 +139,22 @@ type FatalError struct {
 
 func (e *FatalError) Error() string {
 	return fmt.Sprintf("worker %q asked to be replaced: %s", e.Name, e.Reason)
+}
+
+// A PanicError tells that the child was stopped because one of the [Worker]'s
+// functions, such as OnMessage, has panicked.
+type PanicError struct {
+	Name  string
+	Value any    // what it panicked with
+	Stack []byte // of the goroutine that did
+}
+
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("worker %q: a function for its messages panicked: %v", e.Name, e.Value)
+}
+
+// Unwrap returns Value if that is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
 }

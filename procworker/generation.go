@@ -3,6 +3,7 @@ package procworker
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,11 @@ type generation struct {
 	conn    *ipc.Conn
 	channel *drainFile // what conn reads
 	outputs []*output
+	watches []*lineWatch  // one for each of outputs; nil, if not for ReadyLine
+	notify  *notifySocket // nil: none
+	cgroup  *Cgroup       // nil: none
+
+	readiness ReadyMode // never ReadyAuto
 
 	killed   chan struct{} // closed by Kill
 	killOnce sync.Once
@@ -29,7 +35,8 @@ type generation struct {
 	trouble  chan error    // a reason to stop the child, from the reader
 	lost     chan error    // what the channel ended with, from the reader
 	lostErr  error
-	heard    atomic.Int64 // when the last message came, in ns since started
+	notified chan struct{} // closed when the last notification was heeded
+	heard    atomic.Int64  // when the last message came, in ns since started
 	started  time.Time
 }
 
@@ -42,6 +49,8 @@ func newGeneration(w *Worker, number uint64) *generation {
 		ready:   make(chan struct{}),
 		trouble: make(chan error, 1),
 		lost:    make(chan error, 1),
+
+		notified: make(chan struct{}),
 	}
 }
 
@@ -51,15 +60,20 @@ func (g *generation) run(ctx context.Context, ready func()) error {
 	if g.conn != nil {
 		go g.receive()
 	}
+	if g.notify != nil {
+		go g.listen()
+	}
+	stopKnocking := g.startKnocking()
 	ready = sync.OnceFunc(ready)
 	reason := g.watch(ctx, ready)
+	stopKnocking()
 	if reason != nil {
 		g.stop(errors.Is(reason, ctx.Err()))
 	}
 	end := g.finish()
 	if reason == nil {
 		if g.w.ready(g) {
-			ready() // it may have said so with its last breath
+			g.hook(ready) // it may have said so with its last breath
 		}
 		reason = g.verdict(end)
 	}
@@ -76,7 +90,7 @@ func (g *generation) waitExit() {
 // reason why it is to be stopped.
 func (g *generation) watch(ctx context.Context, ready func()) error {
 	w := g.w
-	if w.Ready == ReadyAtOnce || w.Ready == ReadyAuto && !w.IPC {
+	if g.readiness == ReadyAtOnce {
 		w.becomeReady(g)
 	}
 	isUp, lost, doubted := g.ready, g.lost, false
@@ -98,8 +112,8 @@ func (g *generation) watch(ctx context.Context, ready func()) error {
 		case <-isUp:
 			isUp = nil
 			tooLate.stop()
-			ready()
-			if w.HeartbeatTimeout > 0 && g.conn != nil {
+			g.hook(ready)
+			if w.HeartbeatTimeout > 0 && (g.conn != nil || g.notify != nil) {
 				g.touch()
 				silent = newAlarm(w.HeartbeatTimeout)
 			}
@@ -168,7 +182,7 @@ func (g *generation) receive() {
 			bad++
 			g.w.malformed.Add(1)
 			if g.w.OnMalformed != nil {
-				g.w.OnMalformed(g.number, malformed)
+				g.hook(func() { g.w.OnMalformed(g.number, malformed) })
 			}
 			if bad == MaxMalformed {
 				g.complain(&ProtocolError{Name: g.w.String(), Malformed: bad, Last: malformed})
@@ -191,7 +205,9 @@ func (g *generation) handle(m ipc.Message) {
 	var fatal error
 	switch m.Type {
 	case "ready":
-		g.w.becomeReady(g)
+		if g.readiness == ReadyMessage {
+			g.w.becomeReady(g)
+		}
 	case "metrics":
 		var body ipc.Metrics
 		if m.Decode(&body) == nil {
@@ -204,11 +220,22 @@ func (g *generation) handle(m ipc.Message) {
 		}
 	}
 	if g.w.OnMessage != nil {
-		g.w.OnMessage(g.number, m)
+		g.hook(func() { g.w.OnMessage(g.number, m) })
 	}
 	if fatal != nil {
 		g.complain(fatal)
 	}
+}
+
+// hook calls a function of the Worker's user. Its panic must not end this
+// process with the child running: it ends the child.
+func (g *generation) hook(f func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			g.complain(&PanicError{Name: g.w.String(), Value: v, Stack: debug.Stack()})
+		}
+	}()
+	f()
 }
 
 // complain gives the first reason to stop the child; later ones add nothing.
@@ -229,8 +256,20 @@ func (g *generation) finish() ending {
 		}
 		_ = g.conn.Close()
 	}
-	for _, o := range g.outputs {
+	for i, o := range g.outputs {
 		o.finish()
+		select {
+		case <-o.done:
+			if g.watches != nil {
+				g.watches[i].match() // a last line without its end
+			}
+		default: // its writer still writes
+		}
+	}
+	if g.notify != nil {
+		g.notify.drain()
+		<-g.notified
+		g.notify.close()
 	}
 	return end
 }
@@ -248,6 +287,6 @@ func (g *generation) verdict(end ending) error {
 	}
 	return &ExitError{
 		Name: g.w.String(), PID: end.pid, Code: end.code, Signal: end.signal, CoreDump: end.coreDump,
-		BeforeReady: !ready, UserTime: end.user, SystemTime: end.system, MaxRSS: end.maxRSS,
+		BeforeReady: !ready, OOMKilled: end.oomKilled, UserTime: end.user, SystemTime: end.system, MaxRSS: end.maxRSS,
 	}
 }

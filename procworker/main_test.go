@@ -49,6 +49,7 @@ var roles = map[string]func(arg string) int{
 	"speak":  playSpeak,
 	"byte":   playByte,
 	"parent": playParent,
+	"port":   playPort,
 }
 
 // A note is a message of the tests' own.

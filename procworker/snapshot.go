@@ -49,6 +49,8 @@ type Snapshot struct {
 	StartedAt  time.Time // when that child was started
 	// LastExit is how the last child ended. Nil: none has ended yet.
 	LastExit *Exit
+	// Status is what this generation has last said in STATUS=, sd_notify(3).
+	Status string
 	// Metrics are the latest figures that this generation has sent. Do not
 	// change the map.
 	Metrics map[string]float64
@@ -68,6 +70,8 @@ type Exit struct {
 	Code   int    // its exit code; -1 if a signal ended it, or if it was not started
 	Signal string // the signal that ended it, such as "SIGKILL"
 	At     time.Time
+	// OOMKilled: memory ran out, see [ExitError].
+	OOMKilled bool
 	// Err is the text of what Serve returned. Empty: nil.
 	Err string
 	// Used by the child itself and by what it has waited for.
@@ -136,9 +140,15 @@ func (w *Worker) setMetrics(m map[string]float64) {
 	w.snap.Metrics = m
 }
 
+func (w *Worker) setStatus(text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.snap.Status = text
+}
+
 func exitOf(end ending, err error) *Exit {
 	exit := &Exit{
-		PID: end.pid, Code: end.code, At: time.Now(),
+		PID: end.pid, Code: end.code, At: time.Now(), OOMKilled: end.oomKilled,
 		UserTime: end.user, SystemTime: end.system, MaxRSS: end.maxRSS,
 	}
 	if end.signal != 0 {

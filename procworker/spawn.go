@@ -34,6 +34,11 @@ type launch struct {
 	env    []string
 	files  []*os.File // descriptors 0, 1, ... of the child
 	cookie string     // the last one in the value of envSpawn
+	limits Limits
+	user   *Credential // nil: this process's
+	cgroup *Cgroup     // nil: none
+
+	weak bool // see Worker
 
 	deathSignal syscall.Signal // sent to it when this process dies
 }
@@ -43,6 +48,7 @@ type ending struct {
 	pid, code    int // code: -1 if a signal ended it
 	signal       syscall.Signal
 	coreDump     bool
+	oomKilled    bool
 	user, system time.Duration
 	maxRSS       int64
 }
@@ -58,13 +64,13 @@ func (g *generation) spawn() error {
 	defer theirs.close()
 	l, err := g.prepare(&mine, &theirs)
 	if err != nil {
-		mine.close()
+		g.abandon(mine)
 		return &SpawnError{Name: w.String(), Command: w.Command[0], Err: err}
 	}
 	g.started = time.Now()
 	proc, err := start(l)
 	if err != nil {
-		mine.close()
+		g.abandon(mine)
 		return &SpawnError{Name: w.String(), Command: w.Command[0], Err: explain(err, l)}
 	}
 	for _, o := range g.outputs {
@@ -78,8 +84,23 @@ func (g *generation) spawn() error {
 	return nil
 }
 
+// abandon takes back what prepare has made.
+func (g *generation) abandon(mine fileList) {
+	mine.close()
+	if g.notify != nil {
+		g.notify.close()
+	}
+	if g.cgroup != nil {
+		_ = g.cgroup.Close()
+	}
+}
+
 func (g *generation) prepare(mine, theirs *fileList) (*launch, error) {
 	w := g.w
+	var err error
+	if g.readiness, err = w.readiness(); err != nil {
+		return nil, err
+	}
 	path, err := lookPath(w.Command[0])
 	if err != nil {
 		return nil, err
@@ -109,6 +130,9 @@ func (g *generation) prepare(mine, theirs *fileList) (*launch, error) {
 		dir:    w.Dir,
 		files:  []*os.File{stdin, stdout, stderr},
 		cookie: rand.Text(),
+		limits: w.Limits,
+		user:   w.Credential,
+		weak:   w.weak,
 
 		deathSignal: cmp.Or(w.DeathSignal, syscall.SIGKILL),
 	}
@@ -135,18 +159,46 @@ func (g *generation) prepare(mine, theirs *fileList) (*launch, error) {
 		g.channel = newDrainFile(ours, channelBudget)
 		g.conn = ipc.NewConn(g.channel, ipc.Options{})
 	}
+	if w.Notify {
+		if g.notify, err = newNotifySocket(w.Credential); err != nil {
+			return nil, err
+		}
+		env = notifyEnvironment(env, g.notify.address, w.HeartbeatTimeout)
+	}
+	if err := g.makeCgroup(); err != nil {
+		return nil, err
+	}
+	l.cgroup = g.cgroup
 	// Environ drops all but the last of equal keys, and sets PWD for Dir.
 	l.env = (&exec.Cmd{Dir: w.Dir, Env: env}).Environ()
 	return l, nil
 }
 
+// makeCgroup makes the child's cgroup, if it is to have one.
+func (g *generation) makeCgroup() (err error) {
+	if g.w.Cgroups == nil {
+		return g.w.Cgroups.Supports(g.w.Limits)
+	}
+	g.cgroup, err = g.w.Cgroups.Create(g.w.String(), g.w.Limits)
+	return err
+}
+
 // output returns the child's end for dst.
 func (g *generation) output(dst io.Writer, null *os.File, mine, theirs *fileList) (*os.File, error) {
+	watched := g.readiness == ReadyLine
 	if isNil(dst) {
-		return null, nil
+		if !watched {
+			return null, nil
+		}
+		dst = nil
 	}
 	if f, ok := dst.(*os.File); ok {
 		return f, nil
+	}
+	if watched {
+		l := &lineWatch{dst: dst, pattern: g.w.ReadyPattern, found: func() { g.w.becomeReady(g) }}
+		g.watches = append(g.watches, l)
+		dst = l
 	}
 	r, child, err := os.Pipe()
 	if err != nil {

@@ -3,6 +3,7 @@ package procworker
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"syscall"
@@ -36,11 +37,17 @@ type forkReply struct {
 // thread that forked and not to its process (prctl(2)): were that thread to
 // end, as Go's threads do, the child would be killed. So all starts of this
 // process happen on one thread, which stays for ever.
-var spawner = sync.OnceValue(func() chan<- forkRequest {
+var spawner = sync.OnceValue(newSpawner)
+
+// maskingSpawner is where to ask for one with a umask of its own, because the
+// thread does not follow the process's directory any more after that.
+var maskingSpawner = sync.OnceValue(newSpawner)
+
+func newSpawner() chan<- forkRequest {
 	requests := make(chan forkRequest)
 	go serveForks(requests)
 	return requests
-})
+}
 
 func serveForks(requests <-chan forkRequest) {
 	runtime.LockOSThread()
@@ -58,7 +65,7 @@ func serveForks(requests <-chan forkRequest) {
 		return
 	}
 	for r := range requests {
-		pid, err := syscall.ForkExec(r.l.path, r.l.argv, r.attr)
+		pid, err := r.l.limits.ForkExec(r.l.path, r.l.argv, r.attr)
 		r.reply <- forkReply{pid, err}
 	}
 }
@@ -67,7 +74,11 @@ func serveForks(requests <-chan forkRequest) {
 type process struct {
 	pid    int
 	cookie string
+	uid    uint32   // its user's
+	cgroup *Cgroup  // nil: none
 	pidfd  *os.File // readable once the child is dead; nil before Linux 5.4
+
+	weak bool // for the tests that show what killing more than the child is good for
 
 	mu     sync.Mutex // guards reaped; held while the child is signalled
 	reaped bool
@@ -80,17 +91,40 @@ func start(l *launch) (*process, error) {
 		Env: l.env,
 		Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: l.deathSignal, PidFD: &pidfd},
 	}
+	uid := uint32(os.Geteuid())
+	if u := l.user; u != nil {
+		attr.Sys.Credential = &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups}
+		uid = u.UID
+	}
+	if l.cgroup != nil {
+		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, l.cgroup.FD()
+	}
 	for _, f := range l.files {
 		attr.Files = append(attr.Files, f.Fd())
 	}
 	r := forkRequest{l: l, attr: attr, reply: make(chan forkReply, 1)}
-	spawner() <- r
+	if l.limits.Umask == 0 {
+		spawner() <- r
+	} else {
+		wd, err := os.Getwd()
+		if err != nil {
+			return nil, err
+		}
+		if !filepath.IsAbs(attr.Dir) {
+			attr.Dir = filepath.Join(wd, attr.Dir)
+		}
+		maskingSpawner() <- r
+	}
 	reply := <-r.reply
 	runtime.KeepAlive(l.files)
 	if reply.err != nil {
+		var limit *LimitsError
+		if errors.As(reply.err, &limit) {
+			return nil, reply.err
+		}
 		return nil, &os.PathError{Op: "fork/exec", Path: l.path, Err: reply.err}
 	}
-	p := &process{pid: reply.pid, cookie: l.cookie}
+	p := &process{pid: reply.pid, cookie: l.cookie, uid: uid, cgroup: l.cgroup, weak: l.weak}
 	if pidfd >= 0 {
 		// Non-blocking, so that the runtime's poller waits for it: a child
 		// costs no thread.
@@ -119,8 +153,8 @@ func (p *process) wait() {
 func (p *process) isDead(options int) bool {
 	var info unix.Siginfo
 	err := unix.Waitid(unix.P_PID, p.pid, &info, unix.WEXITED|unix.WNOWAIT|options, nil)
-	if errors.Is(err, unix.EINTR) {
-		return false
+	for errors.Is(err, unix.EINTR) { // to say no would be to wait for another event of the pidfd
+		err = unix.Waitid(unix.P_PID, p.pid, &info, unix.WEXITED|unix.WNOWAIT|options, nil)
 	}
 	return err != nil || info.Signo != 0 // ECHILD: nothing is left to wait for
 }
@@ -147,6 +181,13 @@ func (p *process) send(target int, sig syscall.Signal) error {
 // killTree kills the group, and the descendants that have left it but still
 // hang below the child.
 func (p *process) killTree() {
+	if p.weak {
+		_ = p.send(p.pid, syscall.SIGKILL)
+		return
+	}
+	if p.cgroup != nil && p.cgroup.Kill() == nil {
+		return
+	}
 	killAll(freeze(p.pid))
 	p.signalGroup(syscall.SIGKILL)
 }
@@ -154,13 +195,29 @@ func (p *process) killTree() {
 // clear kills all that the dead child has left, reaps it, and tells how it
 // ended.
 func (p *process) clear() ending {
+	if p.weak {
+		return p.reap()
+	}
 	p.signalGroup(syscall.SIGKILL)
+	oom := p.clearCgroup()
 	if isSubreaper() {
 		hunt(p.pid, p.cookie)
 	}
 	end := p.reap()
+	end.oomKilled = oom
 	awaitGroup(p.pid)
 	return end
+}
+
+// clearCgroup kills and removes the child's cgroup. Should that fail, the next
+// [OpenCgroups] does it.
+func (p *process) clearCgroup() (oomKilled bool) {
+	if p.cgroup == nil {
+		return false
+	}
+	oomKilled = p.cgroup.OOMKills() > 0
+	_ = p.cgroup.Close()
+	return oomKilled
 }
 
 func (p *process) reap() ending {

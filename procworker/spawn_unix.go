@@ -28,8 +28,15 @@ type process struct {
 }
 
 func start(l *launch) (*process, error) {
+	if l.limits != (Limits{}) {
+		return nil, &LimitsError{l.limits.names(), errors.ErrUnsupported}
+	}
+	sys := &syscall.SysProcAttr{Setpgid: true}
+	if u := l.user; u != nil {
+		sys.Credential = &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups}
+	}
 	p, err := os.StartProcess(l.path, l.argv, &os.ProcAttr{
-		Dir: l.dir, Env: l.env, Files: l.files, Sys: &syscall.SysProcAttr{Setpgid: true},
+		Dir: l.dir, Env: l.env, Files: l.files, Sys: sys,
 	})
 	if err != nil {
 		return nil, err

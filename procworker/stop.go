@@ -11,8 +11,9 @@ import (
 // Stop says how a child is stopped: by a message, then by a signal, then by
 // SIGKILL to its whole tree. The zero value is SIGTERM and 10 s.
 type Stop struct {
-	// Message is sent first, to a ready child that has a channel, if ctx is
-	// why it is stopped. Default: this step is left out.
+	// Message is sent first, with SIGCONT to the process group, to a ready
+	// child that has a channel, if ctx is why it is stopped. Default: this
+	// step is left out.
 	Message ipc.Body
 	// MessageTimeout is how long the child may take from then on until the
 	// signal. Default: 10 s. Negative: none.
@@ -59,6 +60,8 @@ func (g *generation) stopByMessage(s Stop) (ended bool) {
 	if s.Message == nil || g.conn == nil || timeout < 0 || !g.w.ready(g) {
 		return false
 	}
+	// A stopped process would let the whole time pass.
+	g.proc.signalGroup(syscallCONT)
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	refused := make(chan error, 1)
 	sent := make(chan struct{})

@@ -22,6 +22,14 @@ import (
 
 var linuxRoles = map[string]func(string) int{
 	"emfile":   playEMFILE,
+	"nested":   playNested,
+	"spawner":  playSpawner,
+	"full":     playFull,
+	"hostile":  playHostile,
+	"actor":    playActor,
+	"bomber":   playBomber,
+	"bomb":     playBomb,
+	"notify":   playNotify,
 	"unwaited": playUnwaited,
 	"mortal":   playMortal,
 	"middle":   playMiddle,

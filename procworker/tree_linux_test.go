@@ -291,18 +291,40 @@ func TestStoppedChildStops(t *testing.T) {
 	w := shell(t, sayReady+"kill -STOP $$; sleep 1000")
 	w.Stop.Grace = time.Hour // so that only SIGCONT gets it out
 	s := serve(t, w).awaitReady()
+	awaitStopped(t, w)
+	s.stop()
+	if exit := w.Snapshot().LastExit; exit.Signal != "SIGTERM" {
+		t.Errorf("LastExit = %+v", exit)
+	}
+}
+
+// The polite message does not wait for somebody who would never read it.
+func TestStoppedChildHearsTheMessage(t *testing.T) {
+	t.Parallel()
+	w := asChild(t, "echo")
+	w.Stop = procworker.Stop{Message: ipc.Shutdown{}, MessageTimeout: time.Hour, Grace: time.Hour}
+	s := serve(t, w).awaitReady()
+	if err := w.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	awaitStopped(t, w)
+	s.stop()
+	if exit := w.Snapshot().LastExit; exit.Code != 0 {
+		t.Errorf("LastExit = %+v, want code 0", exit)
+	}
+}
+
+// awaitStopped returns when w's child is stopped.
+func awaitStopped(t testing.TB, w *procworker.Worker) {
+	t.Helper()
 	for {
 		err := unix.Waitid(unix.P_PID, w.Snapshot().PID, nil, unix.WSTOPPED|unix.WNOWAIT, nil)
 		if err == nil {
-			break
+			return
 		}
 		if !errors.Is(err, unix.EINTR) {
 			t.Fatal(err)
 		}
-	}
-	s.stop()
-	if exit := w.Snapshot().LastExit; exit.Signal != "SIGTERM" {
-		t.Errorf("LastExit = %+v", exit)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -38,7 +39,7 @@ type Worker struct {
 	// Dir is the working directory. Default: this process's.
 	Dir string
 	// Env is the environment as "key=value", where the last of equal keys
-	// counts. Default (nil): this process's.
+	// counts. Default (nil): this process's. Empty and not nil: a fresh one.
 	Env []string
 	// ExtraEnv is appended to Env.
 	ExtraEnv []string
@@ -70,16 +71,42 @@ type Worker struct {
 
 	// Ready says what makes the child ready. Default: [ReadyAuto].
 	Ready ReadyMode
+	// ReadyPattern is for [ReadyLine]. It is tried on each line of Stdout and
+	// Stderr, without its end and up to 64 KiB, as it goes to the writer; an
+	// *os.File goes to the child itself, so what is written there is not seen.
+	ReadyPattern *regexp.Regexp
+	// ReadyAddress is for [ReadyPort]: "host:port", as for [net.Dial]. As no
+	// system tells when a port is opened, it is tried until the child is
+	// ready, at first after 5 ms and later every 250 ms. Who answers is not
+	// known: it may be a program that was there before.
+	ReadyAddress string
 	// ReadyTimeout bounds the time from the start until the child is ready;
 	// when it is exceeded the child is stopped, and Serve returns a
 	// [*ReadyTimeoutError]. Default: 10 s. Negative: no bound.
 	ReadyTimeout time.Duration
-	// HeartbeatTimeout bounds the time between two messages of a ready child,
-	// of whatever type; when it is exceeded, and no message comes within as
-	// long again but a second at most, the child is stopped, and Serve returns
-	// a [*HeartbeatError]. Default: no bound. Without IPC it has no
-	// meaning.
+	// Notify gives the child a socket for the datagrams of sd_notify(3), which
+	// the variable NOTIFY_SOCKET names. READY=1 is for [ReadyNotify], STATUS=
+	// for [Snapshot].Status, STOPPING=1 for its State, WATCHDOG=1 is a sign of
+	// life (WATCHDOG_USEC tells HeartbeatTimeout), and BARRIER=1 is answered.
+	// The rest is ignored, and so is, on Linux, what does not come from the
+	// child's tree.
+	Notify bool
+	// HeartbeatTimeout bounds the time between two signs of life of a ready
+	// child: messages of whatever type, or WATCHDOG=1; when it is exceeded, and
+	// none comes within as long again but a second at most, the child is
+	// stopped, and Serve returns a [*HeartbeatError]. Default: no bound.
+	// Without IPC and Notify it has no meaning.
 	HeartbeatTimeout time.Duration
+
+	// Limits bound what the child may use. Default: no more than this process.
+	// If it cannot be done, Serve returns a [*SpawnError] with a
+	// [*LimitsError].
+	Limits Limits
+	// Credential is the user that the child runs as. Default: this process's.
+	Credential *Credential
+	// Cgroups is where each child gets a cgroup of its own, which is killed and
+	// removed at its end. Default (nil): none.
+	Cgroups *Cgroups
 
 	// DeathSignal is what the child gets, on Linux, when this process dies.
 	// Default: SIGKILL. It may come more than once, because the kernel sends it
@@ -90,6 +117,8 @@ type Worker struct {
 
 	// Stop says how the child is stopped. Change it later with SetStop.
 	Stop Stop
+
+	weak bool // nothing but the child itself is killed, on Linux; for tests
 
 	malformed atomic.Uint64
 	unknown   atomic.Uint64
@@ -102,19 +131,6 @@ type Worker struct {
 	newStop *Stop       // from SetStop
 }
 
-// A ReadyMode says what makes a started child ready.
-type ReadyMode int
-
-const (
-	// ReadyAuto is ReadyMessage for a child with a channel and ReadyAtOnce
-	// for one without.
-	ReadyAuto ReadyMode = iota
-	// ReadyAtOnce: a child is ready when its program has been executed.
-	ReadyAtOnce
-	// ReadyMessage: a child is ready when its message "ready" has come.
-	ReadyMessage
-)
-
 // Serve starts the child and returns when it has ended and nothing is left of
 // it that this system lets us find (see the package comment):
 //
@@ -124,14 +140,19 @@ const (
 //   - [*SpawnError]: it could not be started.
 //   - [*ReadyTimeoutError], [*HeartbeatError], [*ProtocolError],
 //     [*ChannelError], [*FatalError]: it was stopped for that reason.
+//   - [*PanicError]: it was stopped because a function of this Worker's fields,
+//     or ServeReady's, panicked.
 //   - [ErrServing]: another Serve of this Worker has not returned yet.
 func (w *Worker) Serve(ctx context.Context) error {
-	return w.ServeReady(ctx, func() {})
+	return w.ServeReady(ctx, nil)
 }
 
-// ServeReady is Serve, and calls ready once when the child is ready. It is
-// what a supervisor that gates on readiness uses.
+// ServeReady is Serve, and calls ready, if that is not nil, once when the child
+// is ready. It is what a supervisor that gates on readiness uses.
 func (w *Worker) ServeReady(ctx context.Context, ready func()) error {
+	if ready == nil {
+		ready = func() {}
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -233,7 +254,7 @@ func (w *Worker) begin() (*generation, error) {
 		return nil, fmt.Errorf("worker %q: %w", w.String(), ErrServing)
 	}
 	w.snap.Generation++
-	w.snap.Metrics = nil
+	w.snap.Metrics, w.snap.Status = nil, ""
 	w.setState(StateStarting)
 	w.current = newGeneration(w, w.snap.Generation)
 	return w.current, nil

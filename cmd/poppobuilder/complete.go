@@ -83,6 +83,12 @@ func flagValues(name string) []string {
 	switch name {
 	case "type":
 		return []string{"notify", "forking"}
+	case "limits":
+		var values []string
+		for _, name := range project.LimitNames() {
+			values = append(values, name+"=")
+		}
+		return values
 	case "leftovers":
 		return []string{project.LeftoversKill, project.LeftoversWait}
 	case "on-interrupt":

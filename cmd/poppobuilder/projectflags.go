@@ -31,6 +31,7 @@ type projectFlags struct {
 	interrupt  string
 	env        map[string]string
 	unsetEnv   []string
+	limits     [][2]string // name, value
 }
 
 func newProjectFlags(fs *flag.FlagSet) *projectFlags {
@@ -49,6 +50,7 @@ func newProjectFlags(fs *flag.FlagSet) *projectFlags {
 	fs.Var(&f.retryDelay, "retry-delay", "pause before the first retry; \"default\": defaults.retryDelay")
 	fs.StringVar(&f.leftovers, "leftovers", project.LeftoversKill, "processes that outlive the command: `kill|wait` for them")
 	fs.StringVar(&f.interrupt, "on-interrupt", project.InterruptRetry, "a run that was cut short: `retry|fail`")
+	fs.Func("limits", "`NAME=VALUE` of a limit of its runs: "+strings.Join(project.LimitNames(), ", ")+"; VALUE \"default\": none; may be repeated", f.addLimit)
 	fs.Func("env", "`NAME=VALUE` for the command; may be repeated", f.addEnv)
 	return f
 }
@@ -87,6 +89,15 @@ func (f *projectFlags) setJitter(text string) error {
 	}
 	f.jitter = *d.value
 	return nil
+}
+
+func (f *projectFlags) addLimit(entry string) error {
+	name, value, ok := strings.Cut(entry, "=")
+	if !ok {
+		return fmt.Errorf("want NAME=VALUE")
+	}
+	f.limits = append(f.limits, [2]string{name, value})
+	return new(project.Limits).Set(name, value)
 }
 
 func (f *projectFlags) dropEnv(name string) error {
@@ -139,6 +150,9 @@ func (f *projectFlags) apply(c *project.Config) {
 			c.OnInterrupt = f.interrupt
 		}
 	})
+	for _, l := range f.limits {
+		_ = c.Limits.Set(l[0], l[1]) // it was tried
+	}
 	if len(f.env) == 0 && len(f.unsetEnv) == 0 {
 		return
 	}

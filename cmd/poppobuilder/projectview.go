@@ -175,6 +175,9 @@ func writeProject(w io.Writer, p api.Project) {
 	field("Retries", "%s, the first after %s", &retries, orDefault(p.Config.RetryDelay))
 	field("On interrupt", "%s", cmp.Or(p.Config.OnInterrupt, project.InterruptRetry))
 	field("Leftovers", "%s", cmp.Or(p.Config.Leftovers, project.LeftoversKill))
+	if limits := p.Config.Limits.String(); limits != "" {
+		field("Limits", "%s", limits)
+	}
 	for _, name := range sortedKeys(p.Config.Env) {
 		field("Env", "%s=%s", name, p.Config.Env[name])
 	}

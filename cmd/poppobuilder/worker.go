@@ -9,6 +9,7 @@ import (
 	"github.com/peterbourgon/ff/v3/ffcli"
 
 	"github.com/poppobuilder/poppobuilder/internal/worker"
+	"github.com/poppobuilder/poppobuilder/procworker"
 	"github.com/poppobuilder/poppobuilder/procworker/ipc"
 )
 
@@ -16,10 +17,11 @@ import (
 func (c *cli) workerCommand() *ffcli.Command {
 	fs := newFlagSet("worker")
 	heartbeat := fs.Duration("heartbeat", 0, "time between two heartbeats; 0: none")
+	cgroups := fs.Bool("cgroups", false, "give each run a cgroup of its own, below this process's")
 	presence := fs.String("presence", "", "lock `file` to hold for as long as it runs; empty: none")
 	return &ffcli.Command{
 		Name:       "worker",
-		ShortUsage: "poppobuilder worker [--heartbeat DURATION] [--presence FILE]",
+		ShortUsage: "poppobuilder worker [--heartbeat DURATION] [--presence FILE] [--cgroups]",
 		FlagSet:    fs,
 		Exec: func(ctx context.Context, args []string) error {
 			if err := noArgs(args); err != nil {
@@ -40,8 +42,14 @@ func (c *cli) workerCommand() *ffcli.Command {
 				}
 				defer release()
 			}
-			id, _ := strconv.Atoi(os.Getenv("POPPOBUILDER_WORKER_ID"))
-			return worker.Run(ctx, conn, worker.Options{ID: id, Stderr: c.Stderr, Heartbeat: *heartbeat})
+			options := worker.Options{Stderr: c.Stderr, Heartbeat: *heartbeat}
+			if *cgroups {
+				if options.Cgroups, err = procworker.OpenCgroups("runs"); err != nil {
+					return err
+				}
+			}
+			options.ID, _ = strconv.Atoi(os.Getenv("POPPOBUILDER_WORKER_ID"))
+			return worker.Run(ctx, conn, options)
 		},
 	}
 }

@@ -36,6 +36,13 @@ const (
 	ProjectNotRunnable = "not-runnable" // has no command
 )
 
+// How workers are kept together, for [Status.Containment].
+const (
+	ContainmentCgroup    = "cgroup"    // nothing escapes
+	ContainmentSubreaper = "subreaper" // nothing that inherits its environment does
+	ContainmentGroup     = "group"     // what leaves its process group does
+)
+
 // ManagerSystemd is the [Status.Manager] of a daemon that systemd started.
 const ManagerSystemd = "systemd"
 
@@ -54,6 +61,9 @@ type Status struct {
 	// Manager is the service manager that the daemon belongs to:
 	// [ManagerSystemd], or empty.
 	Manager string `json:"manager,omitempty"`
+	// Containment is how workers and all that they start are found at their
+	// end: [ContainmentCgroup] ...
+	Containment string `json:"containment,omitempty"`
 
 	Workers  []Worker      `json:"workers"`          // by ID
 	Keeper   *Keeper       `json:"keeper,omitempty"` // nil: this system has none

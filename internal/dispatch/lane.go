@@ -243,6 +243,7 @@ func (d *Dispatcher) spec(l *lane, run runs.Run) ipc.RunSpec {
 		Log:       d.logPath(p.ID),
 		LogLimits: d.settings.LogLimits,
 		Leftovers: p.Config.Leftovers,
+		Limits:    ipc.Limits(p.Config.Limits),
 	}
 }
 

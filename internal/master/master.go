@@ -23,6 +23,8 @@ package master
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -87,6 +89,9 @@ type master struct {
 	root     *supervisor.Supervisor // of what runs
 	address  string                 // of the API on TCP; empty: none
 
+	cgroups     *procworker.Cgroups // of the workers; nil: none
+	containment string              // see api.Status
+
 	stopping  chan struct{} // closed when the daemon is to stop
 	stopOnce  sync.Once
 	ready     atomic.Bool
@@ -137,16 +142,7 @@ func Run(ctx context.Context, o Options) error {
 	m.awaitPredecessors(ctx)
 	m.guard = m.newGuard()
 	defer m.guard.start()()
-	release, err := procworker.Subreaper()
-	switch {
-	case err == nil:
-		defer func() {
-			procworker.KillOrphans()
-			release()
-		}()
-	case !errors.Is(err, errors.ErrUnsupported):
-		m.log.Warn("processes that leave their worker's group will not be found when it dies", "error", err)
-	}
+	defer m.contain()()
 	endpoints, err := m.listen()
 	if err != nil {
 		return err
@@ -161,6 +157,38 @@ func Run(ctx context.Context, o Options) error {
 	defer m.closeRuns()
 	m.compose()
 	return m.serve(ctx, endpoints, router)
+}
+
+// contain prepares the means by which nothing of a worker escapes, and returns
+// what undoes it. What a predecessor has left in its cgroups is killed.
+func (m *master) contain() (release func()) {
+	m.containment = api.ContainmentGroup
+	undo := func() {}
+	unreap, err := procworker.Subreaper()
+	switch {
+	case err == nil:
+		m.containment = api.ContainmentSubreaper
+		undo = func() {
+			procworker.KillOrphans()
+			unreap()
+		}
+	case !errors.Is(err, errors.ErrUnsupported):
+		m.log.Warn("processes that leave their worker's group will not be found when it dies", "error", err)
+	}
+	// The name is the home's own, of which there is one master.
+	sum := sha256.Sum256([]byte(m.paths.Home))
+	cgroups, err := procworker.OpenCgroups("poppobuilder-" + hex.EncodeToString(sum[:8]))
+	if err != nil {
+		m.log.Debug("no cgroups for the workers", "error", err)
+		return undo
+	}
+	m.cgroups, m.containment = cgroups, api.ContainmentCgroup
+	return func() {
+		if err := cgroups.Close(); err != nil {
+			m.log.Warn("remove the workers' cgroups", "error", err)
+		}
+		undo()
+	}
 }
 
 // makeHome creates the home and what is in it.
@@ -232,6 +260,7 @@ func (m *master) compose() {
 		env:      m.guard.mark(workerEnvironment(m.o.Environ)),
 		logPath:  m.paths.WorkerLog,
 		log:      m.log.Logger,
+		cgroups:  m.cgroups,
 		settings: m.poolSettings(m.loaded.Settings),
 	})
 	m.dispatch = dispatch.New(dispatch.Options{

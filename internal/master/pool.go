@@ -50,6 +50,7 @@ type poolOptions struct {
 	dir      string   // in which workers start
 	logPath  func(n int) string
 	log      *slog.Logger
+	cgroups  *procworker.Cgroups // nil: none
 	settings poolSettings
 }
 

@@ -21,6 +21,9 @@ func (m *master) poolSettings(s config.Settings) poolSettings {
 	heartbeat := s.Daemon.Worker.HeartbeatTimeout
 	if builtin {
 		command = slices.Concat(m.o.WorkerCommand, []string{"--presence", m.presence()})
+		if m.cgroups != nil {
+			command = append(command, "--cgroups")
+		}
 		if heartbeat > 0 {
 			// Two may be late before the third is missed.
 			command = append(command, "--heartbeat", (heartbeat / 3).String())

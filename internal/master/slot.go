@@ -71,6 +71,7 @@ func newSlot(p *pool, n int) *slot {
 		OnMessage:        s.receive,
 		OnMalformed:      s.malformed,
 		HeartbeatTimeout: s.program.heartbeatTimeout,
+		Cgroups:          p.o.cgroups,
 		Stop:             stop(p.settings.shutdownTimeout),
 	}
 	if s.program.builtin {

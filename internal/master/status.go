@@ -36,10 +36,13 @@ func (m *master) Status() api.Status {
 		Home:      m.paths.Home,
 		Flags:     m.o.Flags,
 		Manager:   m.notify.manager,
-		Workers:   []api.Worker{},
-		Keeper:    m.guard.status(),
-		Queue:     api.Queue{Queued: d.Queued, Running: d.Running},
-		API:       api.Addresses{Address: m.address, Socket: m.paths.Socket},
+
+		Containment: m.containment,
+		Keeper:      m.guard.status(),
+
+		Workers: []api.Worker{},
+		Queue:   api.Queue{Queued: d.Queued, Running: d.Running},
+		API:     api.Addresses{Address: m.address, Socket: m.paths.Socket},
 	}
 	for _, slot := range m.pool.members() {
 		s.Workers = append(s.Workers, slot.status(now, d))

@@ -85,6 +85,8 @@ func (d *decoder) config(key string, v hujson.Value) Config {
 			c.Leftovers = d.text(key, v)
 		case "onInterrupt":
 			c.OnInterrupt = d.text(key, v)
+		case "limits":
+			c.Limits = d.limits(key, v)
 		case "github":
 			d.members(key, v, func(name, key string, v hujson.Value) {
 				switch name {

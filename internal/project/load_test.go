@@ -75,6 +75,7 @@ func TestLoadOurKeys(t *testing.T) {
 		"schedule": {"checkInterval": "1m30s"},
 		"command": ["make", ""], "env": {"A": "", "b.c": "x=y"},
 		"runTimeout": 1.5, "retryAttempts": 0, "retryDelay": "0", "leftovers": "wait", "onInterrupt": "fail",
+		"limits": {"nofile": 100, "core": 0, "memory": "512M", "nice": -5, "umask": "027", "mine": 1},
 		"priority": 1e1, "weight": null, "timeSlice": "5m", "paused": true,
 	}}, "b": {"path": "/b", "config": {
 		"schedule": {"cron": "30 3 * * 1-5", "timezone": "Europe/Berlin", "jitter": "10m", "activeHours": {"start": "22:00", "end": "24:00"}},
@@ -93,6 +94,10 @@ func TestLoadOurKeys(t *testing.T) {
 		OnInterrupt:   project.InterruptFail,
 		TimeSlice:     ptr(5 * time.Minute),
 		Paused:        true,
+		Limits: project.Limits{
+			NoFile: ptr(int64(100)), Core: ptr(int64(0)), Memory: ptr(int64(512 << 20)),
+			Nice: ptr(int64(-5)), Umask: ptr(int64(0o27)),
+		},
 	}}
 	b := project.Project{ID: "b", Path: "/b", Enabled: true, Config: project.Config{
 		Priority:    50,
@@ -175,6 +180,15 @@ func TestLoadFault(t *testing.T) {
 		{`"retryAttempts": |-1`, "retryAttempts", "-1 is out of range", "0..100"},
 		{`"leftovers": |"keep"`, "leftovers", `"keep" is unknown`, "kill, wait"},
 		{`"onInterrupt": |"no"`, "onInterrupt", `"no" is unknown`, "retry, fail"},
+		{`"limits": |7`, "limits", "7 does not fit", "an object"},
+		{`"limits": {"nofile": |0}`, "limits.nofile", "0 is out of range", "1 or more"},
+		{`"limits": {"nproc": |1.5}`, "limits.nproc", "1.5 does not fit", "1 or more"},
+		{`"limits": {"nproc": |"5"}`, "limits.nproc", `"5" does not fit`, "1 or more"},
+		{`"limits": {"memory": |"5X"}`, "limits.memory", `"5X" does not fit`, `bytes, or text such as "512M"`},
+		{`"limits": {"memory": |-1}`, "limits.memory", "-1 is out of range", `bytes, or text such as "512M"`},
+		{`"limits": {"nice": |20}`, "limits.nice", "20 is out of range", "-20..19"},
+		{`"limits": {"umask": |27}`, "limits.umask", "27 does not fit", `octal text, "0".."777"`},
+		{`"limits": {"umask": |"1000"}`, "limits.umask", "1000 is out of range", `octal text, "0".."777"`},
 		{`"command": |"make test"`, "command", `"make test" does not fit`, `an array of strings, such as ["make", "test"]`},
 		{`"command": |[]`, "command", "names no program", "[program, argument...]"},
 		{`"command": |["", "x"]`, "command", "names no program", "[program, argument...]"},

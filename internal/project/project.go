@@ -20,7 +20,8 @@
 //	  "config": {"name", "priority", "weight", "github": {"owner", "repo"},
 //	    "schedule": {"checkInterval" or "cron", "timezone", "activeHours": {"start", "end", "timezone"}, "jitter"},
 //	    "command", "env", "runTimeout", "timeSlice", "retryAttempts", "retryDelay", "leftovers",
-//	    "onInterrupt", "paused"}
+//	    "onInterrupt", "paused",
+//	    "limits": {"nofile", "nproc", "core", "addressSpace", "memory", "pids", "nice", "umask"}}
 //	}}}
 //
 // Only "path" is required. Durations are milliseconds or strings like "30s". A
@@ -89,6 +90,7 @@ type Config struct {
 	RetryDelay    *time.Duration    // before the first retry
 	Leftovers     string            // LeftoversKill, LeftoversWait, or "" for the default
 	OnInterrupt   string            // InterruptRetry, InterruptFail, or "" for the default
+	Limits        Limits
 	GitHub        GitHub
 }
 
@@ -198,6 +200,7 @@ func (p Project) clone() Project {
 	p.Config.RetryDelay = clonePointer(p.Config.RetryDelay)
 	p.Config.Command = slices.Clone(p.Config.Command)
 	p.Config.Env = maps.Clone(p.Config.Env)
+	p.Config.Limits = p.Config.Limits.clone()
 	return p
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -474,6 +475,13 @@ func genProject() *rapid.Generator[project.Project] {
 		if rapid.Bool().Draw(t, "has hours") {
 			clock := rapid.SampledFrom([]string{"", "09:00", "18:00"})
 			c.ActiveHours = &project.ActiveHours{Start: clock.Draw(t, "start"), End: clock.Draw(t, "end"), Timezone: c.Timezone}
+		}
+		for _, name := range project.LimitNames() {
+			if rapid.Bool().Draw(t, name) {
+				if err := c.Limits.Set(name, strconv.Itoa(rapid.IntRange(1, 7).Draw(t, name))); err != nil {
+					t.Fatal(err)
+				}
+			}
 		}
 		if rapid.Bool().Draw(t, "runnable") {
 			c.Command = rapid.SliceOfN(text, 1, 3).Draw(t, "command")

@@ -56,6 +56,8 @@ func (c Config) validate(check func(ok bool, key, problem, allowed string)) {
 	check(c.OnInterrupt == "" || c.OnInterrupt == InterruptRetry || c.OnInterrupt == InterruptFail,
 		"config.onInterrupt", fmt.Sprintf("%q is unknown", c.OnInterrupt), "retry, fail")
 
+	c.Limits.validate(check)
+
 	check(len(c.Command) == 0 || c.Command[0] != "", "config.command", "names no program", "[program, argument...]")
 	for i, arg := range c.Command {
 		check(isText(arg), "config.command", fmt.Sprintf("element %d %s", i+1, notText), "")

@@ -21,6 +21,7 @@ type wireConfig struct {
 	Leftovers     string            `json:"leftovers,omitempty"`
 	OnInterrupt   string            `json:"onInterrupt,omitempty"`
 	Paused        bool              `json:"paused,omitempty"`
+	Limits        json.RawMessage   `json:"limits,omitempty"`
 	GitHub        wireGitHub        `json:"github,omitzero"`
 }
 
@@ -70,6 +71,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 		Leftovers:     c.Leftovers,
 		OnInterrupt:   c.OnInterrupt,
 		Paused:        c.Paused,
+		Limits:        rawLimits(c.Limits),
 		GitHub:        wireGitHub(c.GitHub),
 	}
 	if w.Weight == 0 {

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/poppobuilder/poppobuilder/procworker"
 )
 
 // findCommand returns the path of a command's program. A name without a slash
@@ -96,7 +98,10 @@ func explain(name string, err error) error {
 // explainStart makes a sentence of why the system did not start a program
 // whose file is all right.
 func explainStart(name string, err error) error {
+	var limit *procworker.LimitsError
 	switch {
+	case errors.As(err, &limit):
+		return fmt.Errorf("command %q cannot start: %w; correct the project's limits", name, err)
 	case errors.Is(err, syscall.ENOEXEC):
 		return fmt.Errorf("command %q is no program for this system; a script needs a first line such as \"#!/bin/sh\"", name)
 	case errors.Is(err, syscall.ENOENT):

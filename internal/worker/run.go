@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/poppobuilder/poppobuilder/internal/logs"
+	"github.com/poppobuilder/poppobuilder/procworker"
 	"github.com/poppobuilder/poppobuilder/procworker/ipc"
 )
 
@@ -31,6 +32,9 @@ type run struct {
 	out  *output
 	log  *logs.Writer // nil: the output is dropped
 
+	cgroup    *procworker.Cgroup // nil: none
+	oomKilled bool               // valid when it is over
+
 	timeout *time.Timer // nil: no limit
 	killing *time.Timer // nil: not being stopped
 	killAt  time.Time   // when killing fires
@@ -45,9 +49,9 @@ type run struct {
 }
 
 // startRun starts the command of a run. An error tells what hinders it, and
-// is in the log as well.
-func startRun(spec ipc.RunSpec, env []string) (*run, error) {
-	r := &run{spec: spec}
+// is in the log as well, and so is the warning.
+func startRun(spec ipc.RunSpec, env []string, cgroup *procworker.Cgroup, warning string) (*run, error) {
+	r := &run{spec: spec, cgroup: cgroup}
 	var sink io.Writer = io.Discard
 	if spec.Log != "" {
 		r.log = logs.New(spec.Log, logs.Limits{
@@ -57,8 +61,12 @@ func startRun(spec ipc.RunSpec, env []string) (*run, error) {
 		})
 		sink = r.log
 	}
+	if warning != "" {
+		fmt.Fprintf(sink, "poppobuilder: %s\n", warning)
+	}
 	err := r.startIn(sink, env)
 	if err != nil {
+		r.closeCgroup()
 		fmt.Fprintf(sink, "poppobuilder: %v\n", err)
 		_ = r.closeLog()
 		return nil, err
@@ -77,7 +85,7 @@ func (r *run) startIn(sink io.Writer, env []string) error {
 	if r.out, err = newOutput(sink); err != nil {
 		return err
 	}
-	r.tree, err = startTree(path, r.spec, env, r.out)
+	r.tree, err = startTree(path, r.spec, env, r.out, r.cgroup)
 	r.out.started()
 	if err != nil {
 		<-r.out.drained
@@ -200,12 +208,22 @@ func (r *run) leaderEnded(status syscall.WaitStatus) {
 // nobodyLeft gives the pump a moment to read what is in the pipe.
 func (r *run) nobodyLeft(u usage) {
 	r.empty, r.usage = true, u
+	r.closeCgroup()
 	stopTimer(r.timeout)
 	stopTimer(r.killing)
 	r.out.finishWithin(drainTime)
 }
 
 func (r *run) outputEnded() { r.ended = true }
+
+// closeCgroup kills what is in the run's cgroup, although it should be empty,
+// and removes it. Should that fail, the cgroup goes with the worker's.
+func (r *run) closeCgroup() {
+	if r.cgroup != nil {
+		r.oomKilled = r.cgroup.OOMKills() > 0
+		_ = r.cgroup.Close()
+	}
+}
 
 // over reports whether nothing is left to wait for.
 func (r *run) over() bool { return r != nil && r.empty && r.ended }
@@ -234,6 +252,9 @@ func (r *run) finished() ipc.Finished {
 		SystemMS:    r.usage.system.Milliseconds(),
 		MaxRSSBytes: r.usage.maxRSS,
 		LostLines:   r.lost,
+	}
+	if f.Error == "" && r.oomKilled {
+		f.Error = "out of memory: processes were killed at limits.memory"
 	}
 	if r.status.Signaled() {
 		f.Signal = unix.SignalName(r.status.Signal())

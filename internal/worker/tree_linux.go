@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/poppobuilder/poppobuilder/procworker"
 	"github.com/poppobuilder/poppobuilder/procworker/ipc"
 )
 
@@ -25,6 +26,8 @@ type tree struct {
 	leader        int // also the number of its process group
 	killLeftovers bool
 
+	cgroup *procworker.Cgroup // nil: none
+
 	ended chan syscall.WaitStatus // gets the leader's status
 	empty chan usage              // gets the total when nobody is left
 
@@ -36,18 +39,23 @@ type tree struct {
 
 // startTree starts the command of a run. The calling goroutine is locked to
 // its thread, and outlives the command.
-func startTree(path string, spec ipc.RunSpec, env []string, out *output) (*tree, error) {
-	pid, err := syscall.ForkExec(path, spec.Command, &syscall.ProcAttr{
+func startTree(path string, spec ipc.RunSpec, env []string, out *output, cgroup *procworker.Cgroup) (*tree, error) {
+	sys := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if cgroup != nil {
+		sys.UseCgroupFD, sys.CgroupFD = true, cgroup.FD()
+	}
+	pid, err := limits(spec).ForkExec(path, spec.Command, &syscall.ProcAttr{
 		Dir:   spec.Dir,
 		Env:   env,
 		Files: out.files(),
-		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+		Sys:   sys,
 	})
 	if err != nil {
 		return nil, err
 	}
 	t := &tree{
 		leader:        pid,
+		cgroup:        cgroup,
 		killLeftovers: killsLeftovers(spec),
 		ended:         make(chan syscall.WaitStatus, 1),
 		empty:         make(chan usage, 1),
@@ -94,6 +102,9 @@ func (t *tree) kill() {
 // they die, and are killed when those have been reaped, level by level. So
 // the number of one that is signalled cannot have become a stranger's.
 func (t *tree) sendKill() {
+	if t.cgroup != nil {
+		_ = t.cgroup.Kill()
+	}
 	if !t.reaped {
 		_ = unix.Kill(-t.leader, unix.SIGKILL)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/poppobuilder/poppobuilder/procworker"
 	"github.com/poppobuilder/poppobuilder/procworker/ipc"
 )
 
@@ -33,8 +34,8 @@ type tree struct {
 }
 
 // startTree starts the command of a run.
-func startTree(path string, spec ipc.RunSpec, env []string, out *output) (*tree, error) {
-	pid, err := syscall.ForkExec(path, spec.Command, &syscall.ProcAttr{
+func startTree(path string, spec ipc.RunSpec, env []string, out *output, _ *procworker.Cgroup) (*tree, error) {
+	pid, err := limits(spec).ForkExec(path, spec.Command, &syscall.ProcAttr{
 		Dir:   spec.Dir,
 		Env:   env,
 		Files: out.files(),

@@ -43,6 +43,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/poppobuilder/poppobuilder/procworker"
 	"github.com/poppobuilder/poppobuilder/procworker/ipc"
 )
 
@@ -72,6 +73,9 @@ type Options struct {
 	ID        int           // the worker's number, for POPPOBUILDER_WORKER_ID
 	Stderr    io.Writer     // takes what cannot be told the master any more; nil: dropped
 	Heartbeat time.Duration // between two heartbeats; 0: none
+	// Cgroups is where each run gets a cgroup of its own. Nil: none, and limits
+	// that take one are not kept.
+	Cgroups *procworker.Cgroups
 
 	noReaper bool // for the test that shows what the subreaper is good for
 }
@@ -208,13 +212,17 @@ func (w *worker) start(spec ipc.RunSpec) {
 		w.complain(spec.ID, fmt.Sprintf("run %s is refused: run %s is not over yet", spec.ID, w.run.spec.ID))
 		return
 	}
-	r, err := startRun(spec, environment(os.Environ(), w.opts.ID, spec))
+	cgroup, warning := w.contain(spec)
+	r, err := startRun(spec, environment(os.Environ(), w.opts.ID, spec), cgroup, warning)
 	if err != nil {
 		w.send(ipc.Finished{Run: spec.ID, Error: err.Error()})
 		return
 	}
 	w.run = r
 	w.send(ipc.Started{Run: spec.ID, PID: r.tree.leader})
+	if warning != "" {
+		w.complain(spec.ID, warning)
+	}
 }
 
 // cancel stops the run that it names. One for a run that is over crossed with

@@ -135,6 +135,21 @@ type RunSpec struct {
 	// Leftovers says what happens to processes that outlive the command:
 	// "kill" (the default when empty) or "wait".
 	Leftovers string `json:"leftovers,omitempty"`
+	// Limits bound what the command may use. What is nil has no bound.
+	Limits Limits `json:"limits,omitzero"`
+}
+
+// Limits bound a run: the first four each of its processes, as setrlimit(2)
+// has it, memory (in bytes) and pids all of them together.
+type Limits struct {
+	NoFile       *int64 `json:"nofile,omitempty"`
+	NProc        *int64 `json:"nproc,omitempty"`
+	Core         *int64 `json:"core,omitempty"`
+	AddressSpace *int64 `json:"addressSpace,omitempty"`
+	Memory       *int64 `json:"memory,omitempty"`
+	PIDs         *int64 `json:"pids,omitempty"`
+	Nice         *int64 `json:"nice,omitempty"`
+	Umask        *int64 `json:"umask,omitempty"`
 }
 
 // LogLimits bounds a rotated log.
