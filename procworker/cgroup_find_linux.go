@@ -80,13 +80,25 @@ func checkDelegated(dir string) error {
 	if _, err := os.Stat("/run/systemd/system"); err != nil {
 		return nil // it does not run here
 	}
-	value := make([]byte, 8)
-	for _, attr := range []string{"user.delegate", "trusted.delegate"} {
-		if n, err := unix.Getxattr(dir, attr, value); err == nil && string(value[:n]) == "1" {
+	// With a cgroup all below it is given, where a process that has one from a
+	// [Worker] is.
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if isDelegated(dir) {
 			return nil
 		}
 	}
 	return errNotDelegated
+}
+
+// isDelegated looks for the mark that systemd sets.
+func isDelegated(dir string) bool {
+	value := make([]byte, 8)
+	for _, attr := range []string{"user.delegate", "trusted.delegate"} {
+		if n, err := unix.Getxattr(dir, attr, value); err == nil && string(value[:n]) == "1" {
+			return true
+		}
+	}
+	return false
 }
 
 // enableControllers gives those that [Limits] needs to the cgroups below one,

@@ -51,7 +51,7 @@ func (c *cli) projectAddCommand() *ffcli.Command {
 		LongHelp: `The command is run in DIR. It is no shell script: for one, use sh -c '...'.
 Without one, the project runs the setting defaults.command.
 
-EXAMPLES
+EXAMPLE
   poppobuilder project add ~/src/site --cron '30 3 * * 1-5' -- make report
   poppobuilder project add ~/src/shop --interval 10m --env LANG=C -- ./agent --once`,
 		FlagSet: fs,

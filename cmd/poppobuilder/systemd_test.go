@@ -39,6 +39,9 @@ func TestUnits(t *testing.T) {
 			if first.Manager != api.ManagerSystemd {
 				t.Errorf("the daemon takes %q for its manager", first.Manager)
 			}
+			if first.Containment != api.ContainmentCgroup {
+				t.Errorf("the workers are contained by %q, though the unit delegates its cgroup", first.Containment)
+			}
 			if kind == "notify" && s.property("StatusText") != "Ready" {
 				t.Errorf("status text is %q", s.property("StatusText"))
 			}
@@ -143,6 +146,11 @@ func bootSystemd(t *testing.T, kind string) *systemd {
 	ended := make(chan struct{})
 	go func() { boot.Wait(); close(ended) }()
 	t.Cleanup(func() {
+		if t.Failed() && s.pid != "" {
+			unit, _ := exec.Command("nsenter", "-t", s.pid, "-a", "systemctl", "--no-pager", "status", "poppobuilder").CombinedOutput()
+			daemon, _ := exec.Command("tail", "-n", "99", dir+"/home/logs/daemon.log", dir+"/home/logs/worker-0.log").CombinedOutput()
+			t.Logf("the unit:\n%s\nthe logs:\n%s", unit, daemon)
+		}
 		boot.Process.Kill() // systemd ignores TERM; this takes all of it along
 		<-ended
 		if t.Failed() {

@@ -45,7 +45,7 @@ func (c *cli) workerCommand() *ffcli.Command {
 			options := worker.Options{Stderr: c.Stderr, Heartbeat: *heartbeat}
 			if *cgroups {
 				if options.Cgroups, err = procworker.OpenCgroups("runs"); err != nil {
-					return err
+					c.notef("Runs get no cgroup of their own: %v", err)
 				}
 			}
 			options.ID, _ = strconv.Atoi(os.Getenv("POPPOBUILDER_WORKER_ID"))

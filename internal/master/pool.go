@@ -70,7 +70,7 @@ type pool struct {
 	settings poolSettings
 	slots    map[int]*slot
 	used     map[int]uint64 // the last generation of a number, in slots now gone
-	closing  bool           // no slot comes or goes any more
+	open     bool           // slots come and go: it is served, and does not end yet
 	lost     losses         // of the slots that are gone
 
 	runLogs lostLogs // has a lock of its own
@@ -117,14 +117,15 @@ func (p *pool) supervisor() *supervisor.Supervisor {
 func (p *pool) Serve(ctx context.Context) error {
 	p.mu.Lock()
 	workers := p.workers
-	tell := p.reconcile() // a reload may have been faster
+	p.open = true
+	tell := p.reconcile()
 	p.mu.Unlock()
 	for _, f := range tell {
 		f()
 	}
 	err := workers.Serve(ctx)
 	p.mu.Lock()
-	p.closing = true
+	p.open = false
 	p.mu.Unlock()
 	p.removals.Wait()
 	for _, s := range p.members() {
@@ -133,7 +134,7 @@ func (p *pool) Serve(ctx context.Context) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.workers, p.closing = newWorkers(), false
+	p.workers = newWorkers()
 	return err
 }
 
@@ -168,7 +169,7 @@ func (p *pool) apply(s poolSettings) {
 // caller holds mu, and calls what comes back without it: the dispatcher, which
 // that talks to, takes mu itself.
 func (p *pool) reconcile() (tell []func()) {
-	if p.closing {
+	if !p.open {
 		return nil
 	}
 	for n, s := range p.slots {
@@ -287,7 +288,7 @@ func (p *pool) replace(s *slot) {
 func (p *pool) startRemoval(s *slot) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closing || s.removing {
+	if !p.open || s.removing {
 		return
 	}
 	s.removing = true

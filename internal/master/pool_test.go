@@ -341,7 +341,9 @@ func TestPoolInTurmoil(t *testing.T) {
 	for range threads {
 		<-done
 	}
-	f.apply(testSettings(3, "good"))
+	last := testSettings(3, "good")
+	last.shutdownTimeout = 50 * time.Millisecond // worker 3 may have a run
+	f.apply(last)
 	f.untilUp(3)
 	if got := children(t); len(got) != 3 {
 		t.Errorf("3 workers have the processes %v", got)
