@@ -244,6 +244,7 @@ func (c *cli) runDaemon(ctx context.Context, flags []string, ready *readiness) e
 		Version:       version().Version,
 		WorkerCommand: slices.Concat(self, []string{"worker"}),
 		Ready:         ready.ready,
+		NoCgroups:     c.NoCgroups,
 	}
 	if keeper.Supported {
 		o.KeeperCommand = slices.Concat(self, []string{"keeper"})

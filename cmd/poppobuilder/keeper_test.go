@@ -131,6 +131,36 @@ func TestKeeperEndsWhatAKilledDaemonLeaves(t *testing.T) {
 	}
 }
 
+// With cgroups there is no escape: not by a session, nor by parents that are dead,
+// nor by a cleared environment.
+func TestNothingEscapesFromACgroup(t *testing.T) {
+	t.Parallel()
+	const escapes = `trap "" TERM; exec 9>alive; setsid env -i PATH="$PATH" sh -c 'trap "" TERM; (sleep 1000 & sleep 1000 &) ; exec sleep 1000' & echo up >&9; wait`
+	for _, who := range []string{"nobody", "the master and its workers", "a worker"} {
+		t.Run(who, func(t *testing.T) {
+			t.Parallel()
+			h := newHome(t, `{"daemon":{"maxProcesses":1,"port":null},"defaults":{"retryAttempts":0}}`)
+			h.cgroups = true
+			alive := h.startScript(escapes)
+			s := h.status()
+			if s.Containment != api.ContainmentCgroup {
+				t.Skipf("needs a cgroup in which others may be made; the workers are contained by %q", s.Containment)
+			}
+			h.must("project", "disable", "stubborn")
+			switch who {
+			case "nobody":
+				h.must("project", "cancel", "stubborn")
+			case "a worker":
+				kill(t, s.Workers[0].PID, syscall.SIGKILL)
+			default:
+				killTogether(t, syscall.SIGKILL, append([]int{s.PID}, workerPIDs(s)...)...)
+			}
+			awaitEnd(t, alive)
+			h.run("daemon", "stop")
+		})
+	}
+}
+
 const shellWorkerWithChildren = `
 setsid sh -c 'trap "" TERM; sleep 1000 & wait' &
 ` + shellWorker

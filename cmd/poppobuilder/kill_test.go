@@ -42,6 +42,9 @@ type testHome struct {
 	t     *testing.T
 	dir   string // of the project
 	paths config.Paths
+	// The daemon uses cgroups where it can. Otherwise it does not, so that the
+	// other means of keeping processes together are tested everywhere.
+	cgroups bool
 }
 
 // newHome makes a home whose daemon has this config, and sees to it that no
@@ -79,6 +82,9 @@ func (h *testHome) run(args ...string) (stdout string, exit int) {
 	}
 	command := exec.Command(self, args...)
 	command.Env = append(os.Environ(), programVariable+"=1", "POPPOBUILDER_HOME="+h.paths.Home)
+	if !h.cgroups {
+		command.Env = append(command.Env, noCgroupsVariable+"=1")
+	}
 	var problems bytes.Buffer
 	command.Stderr = &problems
 	out, err := command.Output()

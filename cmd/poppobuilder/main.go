@@ -36,6 +36,9 @@ type program struct {
 	// Executable is how to start this program again, for a daemon in the
 	// background and for workers. Empty: what [os.Executable] says.
 	Executable []string
+	// NoCgroups leaves out cgroups, where there are any: for tests of what else
+	// keeps processes together.
+	NoCgroups bool
 }
 
 // run carries out one command line and returns its exit code.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -17,6 +18,9 @@ import (
 // has no prefix that the demo takes out of the environment.
 const programVariable = "TEST_POPPOBUILDER_PROGRAM"
 
+// noCgroupsVariable leaves out cgroups, with programVariable.
+const noCgroupsVariable = "TEST_POPPOBUILDER_NO_CGROUPS"
+
 // childVariable makes the test binary behave as a daemon that starts, well or
 // badly: see child.
 const childVariable = "POPPOBUILDER_TEST_CHILD"
@@ -30,7 +34,10 @@ const (
 
 func TestMain(m *testing.M) {
 	if os.Getenv(programVariable) == "1" {
-		main()
+		os.Exit(program{
+			Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Environ: os.Environ(),
+			NoCgroups: os.Getenv(noCgroupsVariable) == "1",
+		}.run(context.Background(), os.Args[1:]))
 	}
 	if role := os.Getenv(childVariable); role == "bomb" {
 		os.Exit(playBomb())

@@ -11,8 +11,9 @@
 //
 // # What escapes
 //
-// A process is found by the environment that it was executed with, by the
-// processes above it, and by its group. One that was executed with a cleared
+// Where the workers have cgroups: nothing. Elsewhere a process is found by the
+// environment that it was executed with, by the processes above it, and by its
+// group. One that was executed with a cleared
 // environment, or has overwritten it, and has left its group, and whose
 // parents are dead, cannot be told from a stranger's. One that has become
 // another user cannot be killed. And if the keeper is killed at the same
@@ -22,6 +23,7 @@ package keeper
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -29,6 +31,7 @@ import (
 	"time"
 
 	"github.com/poppobuilder/poppobuilder/internal/worker"
+	"github.com/poppobuilder/poppobuilder/procworker"
 )
 
 // Variable is the environment variable with the cookies, separated by colons:
@@ -50,6 +53,7 @@ const (
 type Options struct {
 	Lock     string    // the file that it locks while it is there, for the next daemon
 	Presence string    // the file that built-in workers lock
+	Cgroup   string    // that holds all workers; empty: none does
 	Ready    io.Writer // gets ReadyLine
 	Log      io.Writer // gets what it has done, if there was anything to do
 }
@@ -84,7 +88,12 @@ func end(ctx context.Context, cookie string, o Options) error {
 	_ = worker.AwaitAbsence(wait, o.Presence) // who is late is killed
 	ctx, cancel = context.WithTimeout(ctx, huntTimeout)
 	defer cancel()
+	var cgroupErr error
+	if o.Cgroup != "" { // from which nothing escapes
+		cgroupErr = procworker.KillCgroup(o.Cgroup)
+	}
 	killed, err := Hunt(ctx, cookie)
+	err = errors.Join(cgroupErr, err)
 	if killed > 0 {
 		fmt.Fprintf(o.Log, "poppobuilder keeper: killed %d processes that the daemon had left\n", killed)
 	}

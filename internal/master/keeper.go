@@ -43,8 +43,12 @@ func (m *master) newGuard() *guard {
 	if len(m.o.KeeperCommand) == 0 {
 		return nil
 	}
+	command := slices.Concat(m.o.KeeperCommand, []string{"--lock", m.keeperLock(), "--presence", m.presence()})
+	if m.cgroups != nil {
+		command = append(command, "--cgroup", m.cgroups.Path())
+	}
 	g := &guard{
-		command: slices.Concat(m.o.KeeperCommand, []string{"--lock", m.keeperLock(), "--presence", m.presence()}),
+		command: command,
 		environ: workerEnvironment(m.o.Environ),
 		dir:     m.paths.Home,
 		cookie:  rand.Text(),

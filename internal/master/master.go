@@ -61,6 +61,8 @@ type Options struct {
 	KeeperCommand []string
 	// Console receives the log too. Nil: nobody sees it.
 	Console io.Writer
+	// NoCgroups leaves out cgroups, where there are any.
+	NoCgroups bool
 	// Ready is called once, when everything is up.
 	Ready func() error
 }
@@ -140,9 +142,12 @@ func Run(ctx context.Context, o Options) error {
 		m.log.Warn("setting ignored", "setting", i.String())
 	}
 	m.awaitPredecessors(ctx)
+	// Before anything is started: who is alone in its cgroup can make room for
+	// controllers.
+	release := m.contain()
 	m.guard = m.newGuard()
 	defer m.guard.start()()
-	defer m.contain()()
+	defer release()
 	endpoints, err := m.listen()
 	if err != nil {
 		return err
@@ -174,6 +179,9 @@ func (m *master) contain() (release func()) {
 		}
 	case !errors.Is(err, errors.ErrUnsupported):
 		m.log.Warn("processes that leave their worker's group will not be found when it dies", "error", err)
+	}
+	if m.o.NoCgroups {
+		return undo
 	}
 	// The name is the home's own, of which there is one master.
 	sum := sha256.Sum256([]byte(m.paths.Home))
