@@ -82,14 +82,17 @@ func (r *reaper) release() {
 
 // KillOrphans kills the orphans that this process has got as a [Subreaper],
 // with all that hangs below them, and returns when none is left that it may
-// kill. It is for the end of a program, when no Worker is served any more: who
-// is left then belongs to nobody, such as a process that had cleared its
-// environment when the child above it was killed.
+// kill. Who has become an orphan belongs to nobody, such as a process that had
+// cleared its environment when the child above it was killed. It is for the end of
+// a program, when no Worker is served any more; and for a program all of whose
+// children are subreapers themselves, whenever one of them has ended: only from
+// below a dead one can an orphan come.
 func KillOrphans() {
 	for again := true; again; {
 		again = false
-		held := heldPids()
-		for _, pid := range orphans() {
+		pids := orphans()
+		held := heldPids() // after it: a child of our own is held from its beginning
+		for _, pid := range pids {
 			if !held[pid] && destroy(pid) {
 				again = true
 			}

@@ -419,14 +419,46 @@ func TestStartAfterKillWaitsForOldRuns(t *testing.T) {
 }
 
 // What has left its group, its session and its environment when its worker is
-// killed cannot be told from anybody else's; but it does not outlive the daemon.
+// killed can only be of the worker that was killed: the others keep theirs.
+func TestKilledWorkerTakesAlongWhatNobodyKnows(t *testing.T) {
+	t.Parallel()
+	h := newHome(t, `{"daemon":{"maxProcesses":2,"port":null}}`)
+	alive := h.startScript(`setsid env -i sh -c 'trap "" TERM; exec 9>alive; echo up >&9; sleep 1000' & wait`)
+	h.must("project", "disable", "stubborn") // or its next run would hold the other end
+	s := h.status()
+	for _, w := range s.Workers {
+		if w.Run != "" {
+			kill(t, w.PID, syscall.SIGKILL)
+		}
+	}
+	awaitEnd(t, alive)
+	h.await("the daemon as it was", func(again api.Status) bool {
+		return again.Keeper.PID == s.Keeper.PID && again.Queue.Running == 0
+	})
+}
+
+// Of a worker program of one's own nobody knows which orphans are a run's; but they
+// do not outlive the daemon.
 func TestStopKillsWhatNobodyKnows(t *testing.T) {
 	t.Parallel()
 	h := newHome(t, `{"daemon":{"maxProcesses":1,"port":null}}`)
-	alive := h.startScript(`setsid env -i sh -c 'trap "" TERM; exec 9>alive; echo up >&9; sleep 1000' & wait`)
-	kill(t, h.status().Workers[0].PID, syscall.SIGKILL)
-	h.await("the run to be over", func(s api.Status) bool { return s.Queue.Running == 0 })
-	h.must("project", "disable", "stubborn")
+	const orphan = `trap "" TERM; exec 9>alive; echo up >&9; exec sleep 1000`
+	script := filepath.Join(h.dir, "worker.sh")
+	fifo := filepath.Join(h.dir, "alive")
+	if err := errors.Join(syscall.Mkfifo(fifo, 0o600),
+		os.WriteFile(script, []byte("cd "+h.dir+"\n(setsid env -i PATH=\"$PATH\" sh -c '"+orphan+"' &)\n"+shellWorker), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	h.must("global-config", "set", "daemon.worker.command", `["sh", "`+script+`"]`)
+	h.must("daemon", "start")
+	alive, err := os.OpenFile(fifo, os.O_RDONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer alive.Close()
+	if _, err := io.ReadFull(alive, make([]byte, len("up\n"))); err != nil {
+		t.Fatal(err)
+	}
 	h.must("daemon", "stop")
 	awaitEnd(t, alive)
 }

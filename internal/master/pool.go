@@ -295,6 +295,18 @@ func (p *pool) startRemoval(s *slot) {
 	p.removals.Go(func() { p.remove(s) })
 }
 
+// builtin reports whether all workers are our own program.
+func (p *pool) builtin() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.slots {
+		if !s.program.builtin {
+			return false
+		}
+	}
+	return true
+}
+
 // gaveUp reports whether no worker is left that works or will be restarted.
 func (p *pool) gaveUp() bool {
 	members := p.members()

@@ -114,6 +114,9 @@ func (s *slot) ServeReady(ctx context.Context, ready func()) error {
 		s.settle(nil)
 		ready()
 	})
+	if s.pool.builtin() {
+		procworker.KillOrphans() // our own worker is a subreaper
+	}
 	s.pool.dispatch.WorkerGone(s.n, s.generation())
 	s.settle(err)
 	return err
