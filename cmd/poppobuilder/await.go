@@ -32,8 +32,9 @@ func (c *cli) awaitRun(ctx context.Context, daemon *api.Client, run runs.Run, fo
 	case ctx.Err() != nil:
 		return failf(codeInterrupted, exitInterrupted,
 			"interrupted; run %s goes on: \"poppobuilder project cancel %s\" stops it", run.ID, run.Project)
-	case errors.Is(err, api.ErrNotRunning):
-		return notRunning()
+	case errors.Is(err, api.ErrNotRunning), isStopping(err):
+		return failf(codeNotRunning, exitFailure,
+			"the daemon stops, and run %s has not ended: at the next start it is taken up again, if it was cut short", run.ID)
 	case err != nil:
 		return fmt.Errorf("wait for run %s: %w", run.ID, err)
 	}
@@ -136,4 +137,10 @@ func runExit(run runs.Run) int {
 	default:
 		return exitFailure
 	}
+}
+
+// isStopping reports whether the daemon has given up answering because it stops.
+func isStopping(err error) bool {
+	p, ok := errors.AsType[*api.Problem](err)
+	return ok && (p.Code == api.CodeStopping || p.Code == api.CodeTimeout)
 }

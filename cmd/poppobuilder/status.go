@@ -141,14 +141,20 @@ func writeStatus(w io.Writer, s *api.Status) {
 		fmt.Fprintln(w)
 	}
 	fmt.Fprintf(w, "Queue: %d queued, %d running\n", s.Queue.Queued, s.Queue.Running)
-	if s.State == api.StateStopping {
-		fmt.Fprintln(w, "Daemon is stopping")
+	if s.Containment != "" {
+		fmt.Fprintf(w, "Containment: %s\n", s.Containment)
+	}
+	if k := s.Keeper; k != nil && k.PID == 0 && s.State != api.StateStopping {
+		fmt.Fprintf(w, "Keeper: %s; if the daemon is killed now, what it has started may outlive it\n", k.State)
+	}
+	if s.State != api.StateRunning {
+		fmt.Fprintf(w, "Daemon is %s\n", s.State)
 	}
 	if s.Reload != nil && !s.Reload.OK {
 		fmt.Fprintf(w, "Last reload was refused: %s\n", s.Reload.Error)
 	}
 	if t := s.Store; t != nil && t.Error != "" {
-		fmt.Fprintf(w, "No new run is accepted since %s: %s\n", t.Since.Local().Format(time.DateTime), t.Error)
+		fmt.Fprintf(w, "No new run is accepted since %s, until this is mended: %s\n", t.Since.Local().Format(time.DateTime), t.Error)
 	}
 	if t := s.Store; t != nil && t.Damaged != "" {
 		fmt.Fprintf(w, "The file of runs was damaged: %s; it is kept as %s, and %d runs could be read\n", t.Problem, t.Damaged, t.Salvaged)
