@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -38,6 +39,8 @@ type chaos struct {
 	ledger      map[string]runs.State // of all runs, at the last look
 	ended       map[runs.State]int    // how many ends of runs were seen
 	daemons     int
+	doing       string
+	asked       int           // runs that were accepted when the driver asked
 	lines, lost int64         // of chatty runs that succeeded
 	slowest     time.Duration // answer to a question for the status
 	longestEnd  time.Duration // time until nothing was left of a daemon
@@ -66,6 +69,11 @@ func TestChaos(t *testing.T) {
 	rounds := int(number(t, chaosRoundsVariable, chaosRounds))
 	t.Logf("%d rounds; once more: %s=%d %s=%d go test -run '^TestChaos$' -v ./cmd/poppobuilder", rounds, chaosSeedVariable, seed, chaosRoundsVariable, rounds)
 	c := newChaos(t, seed)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("in seed %d, %s", seed, c.doing)
+		}
+	})
 	begin := time.Now()
 	done := 0
 	for ; done < rounds; done++ {
@@ -74,15 +82,16 @@ func TestChaos(t *testing.T) {
 			break
 		}
 		a := c.choose()
+		c.doing = fmt.Sprintf("round %d: %s", done, a.name)
 		a.do(c)
 		c.check()
 		if t.Failed() {
-			t.Fatalf("round %d of seed %d: %s", done, seed, a.name)
+			t.FailNow()
 		}
 	}
 	took := time.Since(begin)
 	c.finish()
-	t.Logf("%d rounds in %v, %d daemons, runs that ended: %v", done, took.Round(time.Millisecond), c.daemons, c.ended)
+	t.Logf("%d rounds in %v, %d daemons, %d runs were asked for, runs that ended: %v", done, took.Round(time.Millisecond), c.daemons, c.asked, c.ended)
 	t.Logf("slowest status %v, longest end %v, %d lines checked, %d of them counted as lost", c.slowest.Round(time.Millisecond), c.longestEnd.Round(time.Millisecond), c.lines, c.lost)
 }
 
@@ -94,6 +103,13 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 		strategy: "round-robin",
 		size:     10,
 		ended:    make(map[runs.State]int),
+		ledger:   make(map[string]runs.State),
+	}
+	if os.Getenv(chaosRoundsVariable) == "" {
+		// Under the race detector a daemon with its ten workers takes seconds to
+		// start, so the short run does without it in them. The driver and the
+		// checks have it, and the long run has it everywhere.
+		c.program = build(t)
 	}
 	c.client = api.NewClient(c.paths.Socket)
 	c.client.Timeout = patience

@@ -15,10 +15,6 @@ import (
 	"github.com/poppobuilder/poppobuilder/internal/runs"
 )
 
-// storeIsDurable says that runs outlive the daemon that accepted them. While
-// they do not, the ledger is torn up with each daemon.
-const storeIsDurable = false
-
 // answerBound is generous: the promise is a second on a machine that is not
 // busy. What was measured is logged at the end.
 const answerBound = 5 * time.Second
@@ -121,16 +117,9 @@ func (c *chaos) nothingLeft() {
 	}
 }
 
-// began notes that there is a new daemon.
-func (c *chaos) began() {
-	c.daemons++
-	if !storeIsDurable {
-		c.ledger = make(map[string]runs.State)
-	}
-}
-
-// checkRuns asserts invariant 3 as far as the store remembers: a run that was
-// accepted is found again, and a final state stays. And invariant 7 of output.
+// checkRuns asserts invariant 3, also of runs that an earlier daemon accepted: a
+// run that was accepted is found again, and a final state stays. And invariant 7
+// of output.
 func (c *chaos) checkRuns() {
 	c.t.Helper()
 	ctx, cancel := c.ctx()

@@ -38,9 +38,7 @@ var actions = []action{
 	{"reload", 6, (*chaos).reload},
 	{"reload an invalid file", 6, (*chaos).reloadInvalid},
 	{"scale", 6, (*chaos).scale},
-	{"ask for a run", 6, func(c *chaos) {
-		c.ask(func(ctx context.Context, id string) error { _, err := c.client.RunProject(ctx, id); return err })
-	}},
+	{"ask for a run", 6, (*chaos).askForRun},
 	{"cancel a run", 6, func(c *chaos) {
 		c.ask(func(ctx context.Context, id string) error { _, err := c.client.CancelProject(ctx, id); return err })
 	}},
@@ -51,7 +49,7 @@ var actions = []action{
 	{"kill the master and start at once", 2, func(c *chaos) { c.hitOne(proc.isMaster, syscall.SIGKILL); c.start() }},
 	{"kill the master and all workers", 2, (*chaos).killAll},
 	{"end the master", 1, func(c *chaos) { c.endMaster(syscall.SIGTERM); c.start() }},
-	{"restart", 1, func(c *chaos) { c.must("daemon", "restart"); c.began() }},
+	{"restart", 1, func(c *chaos) { c.must("daemon", "restart"); c.daemons++ }},
 	{"start twice more", 1, func(c *chaos) {
 		var group sync.WaitGroup
 		for range 2 {
@@ -135,7 +133,7 @@ func (c *chaos) killAll() {
 func (c *chaos) start() {
 	c.t.Helper()
 	c.must("daemon", "start")
-	c.began()
+	c.daemons++
 }
 
 // settings is the file of the settings.
@@ -209,6 +207,26 @@ func (c *chaos) ask(f func(context.Context, string) error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	_ = f(ctx, c.projects[c.random.IntN(len(c.projects))])
+}
+
+// askForRun asks for a run, and sometimes kills the master when it has answered.
+// What was accepted has to be found from now on.
+func (c *chaos) askForRun() {
+	c.ask(func(ctx context.Context, id string) error {
+		run, err := c.client.RunProject(ctx, id)
+		if err != nil {
+			return err
+		}
+		c.asked++
+		if _, known := c.ledger[run.ID]; !known {
+			c.ledger[run.ID] = run.State
+		}
+		return nil
+	})
+	if c.random.IntN(4) == 0 {
+		c.endMaster(syscall.SIGKILL)
+		c.start()
+	}
 }
 
 func (c *chaos) disable() {

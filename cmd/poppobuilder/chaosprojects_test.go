@@ -41,8 +41,8 @@ const chaosPerKind = 3
 
 // guardScript lets a run write down that another run of its project is alive.
 // All that a run starts inherits the lock. Another code than 1 says that flock
-// itself was killed.
-const guardScript = `exec 9>>lock; flock -n 9 || { [ $? = 1 ] && echo "$POPPOBUILDER_RUN_ID" >>overlap; exit 0; }; `
+// itself was killed; then the run has done nothing, and must not succeed.
+const guardScript = `exec 9>>lock; flock -n 9 || { [ $? = 1 ] && echo "$POPPOBUILDER_RUN_ID" >>overlap; exit 9; }; `
 
 // addProjects registers the projects before the first start.
 func (c *chaos) addProjects() {

@@ -109,13 +109,16 @@ func settled(ctx context.Context, home config.Paths) (running bool, pid int, err
 			return false, 0, err
 		}
 		status, err := daemon.Status(ctx)
-		if errors.Is(err, api.ErrNotRunning) {
+		// A process that was killed takes a moment to die: its socket still takes
+		// connections then.
+		closing := errors.Is(err, api.ErrNotRunning) || errors.Is(err, api.ErrWentAway)
+		if closing {
 			closed++
 		}
 		switch {
 		case closed > maxClosed: // somebody removed its socket
 			return true, info.PID, nil
-		case errors.Is(err, api.ErrNotRunning), err == nil && status.State == api.StateStarting:
+		case closing, err == nil && status.State == api.StateStarting:
 			// Its socket opens early, and nothing else tells when it is ready.
 			wait, cancel := context.WithTimeout(ctx, settleInterval)
 			err = pidfile.Wait(wait, home.PIDFile)

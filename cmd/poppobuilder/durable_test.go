@@ -30,6 +30,7 @@ func TestKilledDaemonForgetsNoRun(t *testing.T) {
 		t.Skip("the runs need flock to see each other")
 	}
 	h := newHome(t, `{"daemon":{"maxProcesses":2,"port":null},"defaults":{"pollingInterval":"1h","retryDelay":1}}`)
+	h.program = build(t) // 24 starts, each of which takes seconds under the race detector
 	journal := filepath.Join(h.dir, "journal")
 	script := fmt.Sprintf(`exec 9>lock; flock -n 9 || echo "twice $POPPOBUILDER_RUN_ID" >>%[1]s
 echo "start $POPPOBUILDER_RUN_ID" >>%[1]s; sleep 0.02`, journal)

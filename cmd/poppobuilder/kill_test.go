@@ -45,6 +45,8 @@ type testHome struct {
 	// The daemon uses cgroups where it can. Otherwise it does not, so that the
 	// other means of keeping processes together are tested everywhere.
 	cgroups bool
+
+	program string // what is started; empty: the test binary
 }
 
 // newHome makes a home whose daemon has this config, and sees to it that no
@@ -76,9 +78,12 @@ func newHome(t *testing.T, settings string) *testHome {
 // run executes one command line of the program.
 func (h *testHome) run(args ...string) (stdout string, exit int) {
 	h.t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		h.t.Fatal(err)
+	self := h.program
+	if self == "" {
+		var err error
+		if self, err = os.Executable(); err != nil {
+			h.t.Fatal(err)
+		}
 	}
 	command := exec.Command(self, args...)
 	command.Env = append(os.Environ(), programVariable+"=1", "POPPOBUILDER_HOME="+h.paths.Home)

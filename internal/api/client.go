@@ -17,6 +17,9 @@ import (
 // ErrNotRunning says that nobody listens on the socket.
 var ErrNotRunning = errors.New("the daemon is not running")
 
+// ErrWentAway says that the daemon ended, or was about to, when it was asked.
+var ErrWentAway = errors.New("it went away")
+
 // ErrNoAnswer says that somebody listens on the socket but did not answer in
 // time. The error is [context.DeadlineExceeded], too.
 var ErrNoAnswer = errors.New("the daemon does not answer")
@@ -28,7 +31,7 @@ const (
 
 // A Client asks the daemon over its unix socket. It is safe for concurrent
 // use. Errors of its methods are a [*Problem] when the daemon refused,
-// [ErrNotRunning], [ErrNoAnswer], the context's error, [io/fs.ErrPermission]
+// [ErrNotRunning], [ErrWentAway], [ErrNoAnswer], the context's error, [io/fs.ErrPermission]
 // when the socket belongs to another user, or another trouble with the socket.
 type Client struct {
 	// Timeout bounds each request that the daemon answers at once.

@@ -114,7 +114,7 @@ func (c *Client) explain(err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("ask the daemon on %s: %w; it belongs to another user", c.socket, errno(err))
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return fmt.Errorf("ask the daemon on %s: it went away: %w", c.socket, err)
+		return fmt.Errorf("ask the daemon on %s: %w: %w", c.socket, ErrWentAway, err)
 	}
 	return fmt.Errorf("ask the daemon on %s: %w", c.socket, err)
 }

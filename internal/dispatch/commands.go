@@ -29,8 +29,9 @@ var (
 // RunNow asks for a run of a project, whose command gets args in addition. If one
 // with these args waits in the queue already, that one is returned, and no longer
 // waits for a time to come, nor for the project's active hours; while one
-// executes, one more is queued. A project that is paused starts it when it is
-// resumed.
+// executes, one more is queued. If the one that executes fails then, it is tried
+// again all the same, so two wait, one behind the other; more never do. A project
+// that is paused starts them when it is resumed.
 //
 // Errors: [project.ErrNotFound], [ErrDisabled], [ErrNotRunnable],
 // [ErrStopping], *[runs.WriteError].

@@ -289,6 +289,29 @@ func TestAskingForARetryThatWaitsStartsItNow(t *testing.T) {
 	})
 }
 
+// Each run that was accepted is tried again, also while another one waits. Then
+// two wait, and never more, however often somebody asks.
+func TestAskedForWhileOneFails(t *testing.T) {
+	serve(t, 1, defaults(), func(t *testing.T, f *fixture) {
+		f.set(agent("a"))
+		f.want("0 run a")
+		for range 2 * (1 + defaults().RetryAttempts) { // of two origins, each with its retries
+			for range 3 {
+				if _, err := f.RunNow(t.Context(), "a"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			f.finish(0, 1)
+			waiting := len(f.store.List(runs.Filter{State: runs.Queued})) + len(f.store.List(runs.Filter{State: runs.Running}))
+			if waiting > 2 {
+				t.Fatalf("%d runs wait or run: %s", waiting, f.states("a"))
+			}
+			time.Sleep(time.Hour)
+			f.take()
+		}
+	})
+}
+
 func TestRunWhoseWorkerDiesIsTriedAgainWithoutCountingAsFailure(t *testing.T) {
 	serve(t, 1, defaults(), func(t *testing.T, f *fixture) {
 		f.set(agent("a"))

@@ -195,6 +195,8 @@ func TestLoadFault(t *testing.T) {
 		{`"command": ["make", |1]`, "command[1]", "1 does not fit", "a string"},
 		{`"command": |["a\u0000"]`, "command", "element 1 is not UTF-8 text without NUL characters", ""},
 		{`"env": {"A": |1}`, "env.A", "1 does not fit", "a string"},
+		{`"env": {"POPPOBUILDER_KEEPER": |"x"}`, "env.POPPOBUILDER_KEEPER", "marks what the daemon has started, so that it can be ended", "any other name"},
+		{`"env": {"POPPOBUILDER_SPAWN": |""}`, "env.POPPOBUILDER_SPAWN", "marks what the daemon has started, so that it can be ended", "any other name"},
 		{`"env": {"A=B": |"1"}`, "env.A=B", `"A=B" cannot be the name of an environment variable`, `a name that is not empty and has no "="`},
 		{`"env": {"a.b": |"\u0000"}`, "env.a.b", "is not UTF-8 text without NUL characters", ""},
 		{`"github": {"owner": |{}}`, "github.owner", "an object does not fit", "a string"},

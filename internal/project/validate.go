@@ -66,9 +66,15 @@ func (c Config) validate(check func(ok bool, key, problem, allowed string)) {
 		key := "config.env." + name
 		check(name != "" && !strings.Contains(name, "=") && isText(name), key,
 			fmt.Sprintf("%q cannot be the name of an environment variable", name), `a name that is not empty and has no "="`)
+		check(!slices.Contains(reserved, name), key, "marks what the daemon has started, so that it can be ended", "any other name")
 		check(isText(c.Env[name]), key, notText, "")
 	}
 }
+
+// reserved are the variables by which package keeper and package procworker find
+// what was started when those that started it are dead. A run with other values
+// would hide from them.
+var reserved = []string{"POPPOBUILDER_KEEPER", "POPPOBUILDER_SPAWN"}
 
 const notText = "is not UTF-8 text without NUL characters"
 

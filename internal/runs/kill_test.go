@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,10 +17,20 @@ import (
 	"github.com/poppobuilder/poppobuilder/internal/runs"
 )
 
-// kills is how often each of the kill tests kills; there are killTests of them.
+// killPoints are the steps of a run between which a master may die.
+var killPoints = []string{
+	"write",    // the transaction is made
+	"written",  // it is on disk
+	"ack",      // whoever asked was told
+	"send",     // the worker is told
+	"start",    // the command runs
+	"finish",   // it has ended
+	"finished", // and the dispatcher heard of it
+}
+
 const (
-	kills     = 140
-	killTests = 4
+	hunts        = 8
+	killsAtPoint = 10 // of each hunt
 )
 
 // A master that is killed at whatever step forgets nothing: every run that was
@@ -29,27 +40,42 @@ func TestKilledAtEveryStep(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: it starts some hundred processes")
 	}
-	for i := range killTests {
+	program := buildVictim(t)
+	for i := range hunts {
 		t.Run(strconv.Itoa(i), func(t *testing.T) {
 			t.Parallel()
-			h := &hunt{t: t, dir: t.TempDir(), finals: map[string]runs.Run{}}
-			step := rapid.Custom(func(t *rapid.T) string {
-				return rapid.SampledFrom(killPoints).Draw(t, "point") + "|" + strconv.Itoa(rapid.IntRange(0, 12).Draw(t, "times"))
-			})
-			for n := range kills {
-				h.send(step.Example(i*kills + n))
+			h := &hunt{t: t, program: program, dir: t.TempDir(), finals: map[string]runs.Run{}}
+			rounds := rapid.Permutation(slices.Repeat(killPoints, killsAtPoint)).Example(i)
+			passed := rapid.IntRange(0, 12)
+			for n, point := range rounds {
+				h.kill(point, passed.Example(i*len(rounds)+n))
 				h.check(false)
 			}
-			h.send("never|0")
+			if out, err := h.send("never", 0); err != nil {
+				t.Fatalf("the last one: %v: %s", err, out)
+			}
 			h.check(true)
-			t.Logf("%d kills, %d runs were accepted, %d started, %d ended", kills, len(h.accepted), h.started, len(h.finals))
+			t.Logf("%d kills, %d at each of %v: %d runs were accepted, %d started, %d ended",
+				len(rounds), killsAtPoint, killPoints, len(h.accepted), h.started, len(h.finals))
 		})
 	}
+}
+
+// buildVictim builds the program that is killed, without the race detector.
+func buildVictim(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "victim")
+	build := exec.Command("go", "build", "-race=false", "-o", program, "./internal/victim")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return program
 }
 
 // A hunt is a series of victims with one home.
 type hunt struct {
 	t        *testing.T
+	program  string
 	dir      string
 	accepted []string
 	started  int
@@ -57,29 +83,24 @@ type hunt struct {
 }
 
 // send starts a victim and waits for its end.
-func (h *hunt) send(how string) {
+func (h *hunt) send(point string, passed int) ([]byte, error) {
+	return exec.Command(h.program, h.dir, point, strconv.Itoa(passed)).CombinedOutput()
+}
+
+// kill has a victim die by SIGKILL at a point.
+func (h *hunt) kill(point string, passed int) {
 	h.t.Helper()
-	var out strings.Builder
-	c := exec.Command(os.Args[0])
-	c.Env = append(os.Environ(), victimVariable+"="+h.dir+"|"+how, "GORACE=atexit_sleep_ms=0")
-	c.Stdout, c.Stderr = &out, &out
-	err := c.Run()
-	if strings.HasPrefix(how, "never") {
-		if err != nil {
-			h.t.Fatalf("the last one: %v: %s", err, out.String())
-		}
-		return
-	}
+	out, err := h.send(point, passed)
 	exit, ok := errors.AsType[*exec.ExitError](err)
 	if !ok || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-		h.t.Fatalf("victim %s: %v: %s", how, err, out.String())
+		h.t.Fatalf("victim at %s, passed %d times: %v: %s", point, passed, err, out)
 	}
 }
 
 // check compares the journal with the file. At the end, nothing is unfinished.
 func (h *hunt) check(end bool) {
 	h.t.Helper()
-	db, err := runs.Open(filepath.Join(h.dir, "runs.db"), runs.Options{Limits: victimLimits, NoSync: true})
+	db, err := runs.Open(filepath.Join(h.dir, "runs.db"), runs.Options{Limits: runs.Limits{MaxRuns: 1 << 20}, NoSync: true})
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -16,7 +16,9 @@ func environment(inherited []string, id int, spec ipc.RunSpec) []string {
 		"PWD":                    spec.Dir, // the inherited one is the worker's
 	}
 	for name, value := range spec.Env {
-		set[name] = value
+		if !marks(name) {
+			set[name] = value
+		}
 	}
 	env := make([]string, 0, len(inherited)+len(set))
 	for _, entry := range inherited {
@@ -30,6 +32,11 @@ func environment(inherited []string, id int, spec ipc.RunSpec) []string {
 	}
 	return env
 }
+
+// marks reports whether a variable marks a run as the daemon's, so that it can
+// be found when the daemon or the worker is dead. A run has those of its worker,
+// and cannot change them.
+func marks(name string) bool { return name == "POPPOBUILDER_KEEPER" || name == "POPPOBUILDER_SPAWN" }
 
 func private(name string) bool {
 	switch name {

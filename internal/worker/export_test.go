@@ -5,3 +5,6 @@ func (o Options) WithoutReaper() Options {
 	o.noReaper = true
 	return o
 }
+
+// Environment is what a run's command finds in its environment.
+var Environment = environment

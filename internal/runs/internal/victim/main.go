@@ -1,4 +1,13 @@
-package runs_test
+// Victim is the process that the kill test of package runs kills: the real
+// dispatcher and store of a daemon, with goroutines for workers. It is a program
+// of its own so that it can be built without the race detector, under which a
+// start takes ten times as long.
+//
+//	victim DIRECTORY POINT N
+//
+// It kills itself at POINT, which it passes N times before. At the point "never"
+// it accepts nothing new and ends when all is done.
+package main
 
 import (
 	"context"
@@ -8,7 +17,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -19,24 +27,7 @@ import (
 	"github.com/poppobuilder/poppobuilder/procworker/ipc"
 )
 
-// victimVariable makes the test binary a victim: its value is the directory,
-// the point at which it kills itself, and how many times it passes it before.
-// At the point "never" it accepts nothing new and ends when all is done.
-const victimVariable = "POPPOBUILDER_TEST_VICTIM"
-
-// killPoints are the steps of a run between which a master may die.
-var killPoints = []string{
-	"write",    // the transaction is made
-	"written",  // it is on disk
-	"ack",      // whoever asked was told
-	"send",     // the worker is told
-	"start",    // the command runs
-	"finish",   // it has ended
-	"finished", // and the dispatcher heard of it
-}
-
-// A victims' dispatcher and store are the real ones; its workers are goroutines.
-type victimProcess struct {
+type victim struct {
 	*dispatch.Dispatcher
 	dir     string
 	point   string
@@ -44,23 +35,21 @@ type victimProcess struct {
 	journal *os.File
 }
 
-func victim() int {
-	fields := strings.Split(os.Getenv(victimVariable), "|")
-	n, err := strconv.ParseInt(fields[2], 10, 64)
+func main() {
+	n, err := strconv.ParseInt(os.Args[3], 10, 64)
+	if err == nil {
+		v := &victim{dir: os.Args[1], point: os.Args[2]}
+		v.left.Store(n)
+		err = v.run()
+	}
 	if err != nil {
-		return 9
-	}
-	v := &victimProcess{dir: fields[0], point: fields[1]}
-	v.left.Store(n)
-	if err := v.run(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		return 1
+		os.Exit(1)
 	}
-	return 0
 }
 
 // pass is called at each point.
-func (v *victimProcess) pass(point string) {
+func (v *victim) pass(point string) {
 	if point == v.point && v.left.Add(-1) < 0 {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}
@@ -68,19 +57,16 @@ func (v *victimProcess) pass(point string) {
 }
 
 // note appends a line to the journal, which outlives the process.
-func (v *victimProcess) note(what, id string) { fmt.Fprintf(v.journal, "%s %s\n", what, id) }
+func (v *victim) note(what, id string) { fmt.Fprintf(v.journal, "%s %s\n", what, id) }
 
-const victimProjects = 5
+const projects = 5
 
-// victimLimits keep everything.
-var victimLimits = runs.Limits{MaxRuns: 1 << 20}
-
-func (v *victimProcess) run() (err error) {
+func (v *victim) run() (err error) {
 	if v.journal, err = os.OpenFile(filepath.Join(v.dir, "journal"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600); err != nil {
 		return err
 	}
 	store, err := runs.Open(filepath.Join(v.dir, "runs.db"), runs.Options{
-		Limits: victimLimits,
+		Limits: runs.Limits{MaxRuns: 1 << 20},
 		NoSync: true, // what is written survives the process all the same
 		Fault:  func(point string) error { v.pass(point); return nil },
 	})
@@ -104,17 +90,17 @@ func (v *victimProcess) run() (err error) {
 	for n := range 3 {
 		v.WorkerReady(n, 1)
 	}
-	var projects []project.Project
-	for i := range victimProjects {
+	var all []project.Project
+	for i := range projects {
 		p := project.Project{ID: strconv.Itoa(i), Path: "/", Enabled: true, Config: project.DefaultConfig()}
 		p.Config.Command = []string{"true"}
-		projects = append(projects, p)
+		all = append(all, p)
 	}
-	if err := v.SetProjects(ctx, projects); err != nil {
+	if err := v.SetProjects(ctx, all); err != nil {
 		return err
 	}
 	for i := 0; v.point != "never"; i++ {
-		run, err := v.RunNow(ctx, strconv.Itoa(i%victimProjects))
+		run, err := v.RunNow(ctx, strconv.Itoa(i%projects))
 		if err != nil {
 			return err
 		}
@@ -132,17 +118,17 @@ func (v *victimProcess) run() (err error) {
 }
 
 // Send makes this process the pool.
-func (v *victimProcess) Send(n int, generation uint64, body ipc.Body) {
+func (v *victim) Send(n int, generation uint64, body ipc.Body) {
 	if m, ok := body.(ipc.Run); ok {
 		v.pass("send")
 		go v.execute(n, generation, m.Run)
 	}
 }
 
-func (v *victimProcess) Replace(int, uint64, string) {}
+func (v *victim) Replace(int, uint64, string) {}
 
 // execute does what a worker does. A lock shows two runs of a project at once.
-func (v *victimProcess) execute(n int, generation uint64, spec ipc.RunSpec) {
+func (v *victim) execute(n int, generation uint64, spec ipc.RunSpec) {
 	lock, err := os.OpenFile(filepath.Join(v.dir, "lock-"+spec.Project), os.O_CREATE|os.O_RDWR, 0o600)
 	if err == nil {
 		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
