@@ -64,6 +64,8 @@ func startRun(spec ipc.RunSpec, env []string, cgroup *procworker.Cgroup, warning
 			MaxSize:  spec.LogLimits.MaxSizeBytes,
 			MaxFiles: spec.LogLimits.MaxFiles,
 			MaxAge:   milliseconds(spec.LogLimits.MaxAgeMS),
+
+			RotateEvery: milliseconds(spec.LogLimits.RotateEveryMS),
 		})
 		sink = r.log
 	}
