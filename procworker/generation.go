@@ -257,7 +257,7 @@ func (g *generation) finish() ending {
 		_ = g.conn.Close()
 	}
 	for i, o := range g.outputs {
-		o.finish()
+		o.finish(outputWait)
 		select {
 		case <-o.done:
 			if g.watches != nil {

@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -25,9 +24,9 @@ const (
 // An output copies a child's pipe to a writer. One goroutine reads and never
 // waits long for the other one, which writes.
 type output struct {
-	src     *drainFile
-	dst     io.Writer
-	dropped *atomic.Uint64 // bytes
+	src  *drainFile
+	dst  io.Writer
+	lost *losses
 
 	mu   sync.Mutex // guards what follows
 	ring ring
@@ -39,15 +38,15 @@ type output struct {
 	done chan struct{} // closed when the writer has returned
 }
 
-func newOutput(src *os.File, dst io.Writer, dropped *atomic.Uint64) *output {
+func newOutput(src *os.File, dst io.Writer, lost *losses) *output {
 	widen(src, outputPipe)
 	return &output{
-		src:     newDrainFile(src, outputBudget),
-		dst:     dst,
-		dropped: dropped,
-		more:    make(chan struct{}, 1),
-		room:    make(chan struct{}, 1),
-		done:    make(chan struct{}),
+		src:  newDrainFile(src, outputBudget),
+		dst:  dst,
+		lost: lost,
+		more: make(chan struct{}, 1),
+		room: make(chan struct{}, 1),
+		done: make(chan struct{}),
 	}
 }
 
@@ -113,7 +112,7 @@ func (o *output) drop() bool {
 	turn := o.turn
 	broken := o.ring.used() == 0 || !o.ring.endsLine() // the writer has its beginning
 	o.mu.Unlock()
-	o.dropped.Add(uint64(cut))
+	o.lost.add(0, cut) // its end is still to come
 
 	chunk := make([]byte, 32<<10)
 	inLine := broken || cut > 0
@@ -132,12 +131,15 @@ func (o *output) drop() bool {
 		if n > 0 && end == n {
 			inLine = chunk[n-1] != '\n'
 		}
-		o.dropped.Add(uint64(end))
+		o.lost.add(bytes.Count(chunk[:end], []byte("\n")), end)
 		if kept := chunk[end:n]; len(kept) > 0 {
 			o.resume(kept, broken)
 			return err == nil
 		}
 		if err != nil {
+			if inLine {
+				o.lost.add(1, 0)
+			}
 			return false
 		}
 	}
@@ -171,7 +173,8 @@ func (o *output) write() {
 				break
 			}
 			if n, err := o.dst.Write(batch); err != nil || n < len(batch) {
-				o.dropped.Add(uint64(len(batch) - max(0, min(n, len(batch)))))
+				rest := batch[max(0, min(n, len(batch))):]
+				o.lost.add(bytes.Count(rest, []byte("\n")), len(rest))
 			}
 		}
 	}
@@ -189,16 +192,18 @@ func (o *output) take() []byte {
 	return batch
 }
 
-// finish hands over what is left. The child is dead.
-func (o *output) finish() {
+// finish hands over what is left, as far as the writer takes it in that time.
+// The child is dead.
+func (o *output) finish(patience time.Duration) {
 	o.src.drain()
-	timer := time.NewTimer(outputWait)
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case <-o.done:
 	case <-timer.C:
 		o.mu.Lock()
-		o.dropped.Add(uint64(o.ring.truncate(o.busy)))
+		lines := o.ring.lines(o.busy)
+		o.lost.add(lines, o.ring.truncate(o.busy))
 		o.mu.Unlock()
 	}
 	_ = o.src.Close()

@@ -79,6 +79,21 @@ func (r *ring) next() []byte {
 // release takes the first n bytes out.
 func (r *ring) release(n int) { r.start += n }
 
+// lines counts the lines behind the first n bytes, one without an end included.
+func (r *ring) lines(n int) (count int) {
+	rest := *r
+	rest.release(n)
+	for rest.used() > 0 {
+		batch := rest.next()
+		count += bytes.Count(batch, []byte("\n"))
+		rest.release(len(batch))
+	}
+	if r.used() > n && !r.endsLine() {
+		count++
+	}
+	return count
+}
+
 // truncate takes out all but the first n bytes, and returns how many.
 func (r *ring) truncate(n int) (cut int) {
 	cut = r.used() - n

@@ -76,3 +76,14 @@ func TestRingShrinks(t *testing.T) {
 		t.Errorf("%d bytes, want %d", len(r.buf), smallRing)
 	}
 }
+
+func TestRingLines(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int{"": 0, "a": 1, "a\n": 1, "a\nb": 2, "\n\n": 2} {
+		var r ring
+		r.write([]byte("before\n"+text), 1<<20)
+		if got := r.lines(len("before\n")); got != want {
+			t.Errorf("%q: got %d, want %d", text, got, want)
+		}
+	}
+}

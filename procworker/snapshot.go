@@ -87,7 +87,7 @@ func (w *Worker) Snapshot() Snapshot {
 	s.Name = w.String()
 	s.Malformed = w.malformed.Load()
 	s.Unknown = w.unknown.Load()
-	s.DroppedOutput = w.dropped.Load()
+	s.DroppedOutput = w.lost.bytes.Load()
 	if s.LastExit != nil {
 		exit := *s.LastExit
 		s.LastExit = &exit

@@ -206,7 +206,7 @@ func (g *generation) output(dst io.Writer, null *os.File, mine, theirs *fileList
 	}
 	mine.add(r)
 	theirs.add(child)
-	g.outputs = append(g.outputs, newOutput(r, dst, &g.w.dropped))
+	g.outputs = append(g.outputs, newOutput(r, dst, &g.w.lost))
 	return child, nil
 }
 

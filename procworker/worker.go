@@ -122,7 +122,7 @@ type Worker struct {
 
 	malformed atomic.Uint64
 	unknown   atomic.Uint64
-	dropped   atomic.Uint64
+	lost      losses
 
 	// mu guards all below. It is never held while something blocks.
 	mu      sync.Mutex

@@ -175,6 +175,11 @@ var table = sync.OnceValue(func() []Key {
 			field: func(s *Settings) any { return &s.Logging.MaxAge },
 		},
 		{
+			Name: "logging.rotateEvery", Kind: Duration, Default: "0s", zero: true, min: second, max: 3650 * day, Live: true,
+			Help:  "age at which a log file is rotated, whatever its size (0: by size only)",
+			field: func(s *Settings) any { return &s.Logging.RotateEvery },
+		},
+		{
 			Name: "history.maxRuns", Kind: Int, Default: "10000", min: 1, max: 1e6, Live: true,
 			Help:  "ended runs that are remembered, the newest of all projects",
 			field: func(s *Settings) any { return &s.History.MaxRuns },

@@ -66,6 +66,8 @@ type Logging struct {
 	MaxFiles int
 	// MaxAge is when a rotated file is removed; 0 keeps it.
 	MaxAge time.Duration
+	// RotateEvery is the age at which a log file is rotated; 0: by size only.
+	RotateEvery time.Duration
 }
 
 // History is what is remembered of runs that have ended.

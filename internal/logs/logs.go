@@ -11,7 +11,8 @@
 // # Rotation
 //
 // A file that would outgrow its limit is renamed to NAME.000001, the next one
-// to NAME.000002, and so on, between two lines and never inside one. A rotated
+// to NAME.000002, and so on, between two lines and never inside one. So is one
+// that is too old, when it is written next. A rotated
 // file is compressed to NAME.000001.gz by a goroutine that exists only while
 // there is something to compress, at the lowest priority on Linux. Nothing wakes up while nobody writes.
 //
@@ -33,10 +34,15 @@ import "time"
 // the rotated ones, and the copy that a compression is making. (A single line
 // longer than MaxSize makes a file of its own size.)
 type Limits struct {
-	MaxSize  int64         // bytes of one file; 0: no rotation
-	MaxFiles int           // rotated files to keep; 0: all
-	Plain    bool          // leave rotated files as they are, uncompressed
-	MaxAge   time.Duration // since its last line, after which a rotated file is removed at the next opening or rotation; 0: no limit
+	MaxSize  int64 // bytes of one file; 0: no rotation
+	MaxFiles int   // rotated files to keep; 0: all
+	Plain    bool  // leave rotated files as they are, uncompressed
+	// RotateEvery is the age of the current file at which the next write rotates
+	// it; 0: only its size counts. A file begins when it is made, as the file
+	// system tells, so that this holds across restarts. On one that does not
+	// tell, it begins when a Writer first opens it. An empty file has not begun.
+	RotateEvery time.Duration
+	MaxAge      time.Duration // since its last line, after which a rotated file is removed at the next opening or rotation; 0: no limit
 }
 
 // Stats counts what a [Writer] did since it was made.

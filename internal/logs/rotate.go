@@ -105,12 +105,17 @@ func (w *Writer) rotate() error {
 		return err
 	}
 	w.number = max(w.number, newestNumber(all)) + 1
-	_ = w.closeFile()
 	if err := os.Rename(w.path, rotatedPath(w.path, w.number)); err != nil {
 		return fmt.Errorf("rotate log: %w", err)
 	}
+	_ = w.closeFile()
 	w.tidy()
 	return nil
+}
+
+// outlived reports whether the current file began too long ago.
+func (w *Writer) outlived() bool {
+	return w.limits.RotateEvery > 0 && w.now().Sub(w.begun) >= w.limits.RotateEvery
 }
 
 // tidy removes what the limits do not allow and sees that the rest gets

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 )
 
 // A Writer appends whole lines to a file and rotates it. Make one with [Open]
@@ -24,6 +25,7 @@ type Writer struct {
 	stats  Stats
 	file   *os.File    // nil: not open
 	info   fs.FileInfo // of file when it was opened, for its identity
+	begun  time.Time   // when file began, for Limits.RotateEvery
 	number int         // of the newest rotated file that this Writer made
 	tidied bool        // what an earlier process left was looked at
 	closed bool
@@ -31,11 +33,13 @@ type Writer struct {
 	compressing bool          // the goroutine of compress.go exists
 	stop        chan struct{} // closed by Close, ends that goroutine early
 	done        sync.WaitGroup
+
+	now func() time.Time // time.Now, but in tests
 }
 
 // New returns a Writer for path that opens its file at the first write.
 func New(path string, l Limits) *Writer {
-	return &Writer{path: path, limits: l, stop: make(chan struct{})}
+	return &Writer{path: path, limits: l, stop: make(chan struct{}), now: time.Now}
 }
 
 // Open returns a Writer for path after it has opened the file for appending.
@@ -122,12 +126,16 @@ func (w *Writer) write(p []byte) (written []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if size == 0 {
+		w.begun = w.now()
+	}
 	part := fitting(p, size, w.limits.MaxSize)
-	if part == nil {
-		if err := w.rotate(); err != nil {
+	if part == nil || w.outlived() {
+		err := w.rotate()
+		if err == nil || part == nil {
 			return nil, err
 		}
-		return nil, nil
+		w.stats.LastError = err // it is old, but takes lines
 	}
 	n, err := w.file.Write(part)
 	if err != nil {
@@ -187,6 +195,12 @@ func (w *Writer) open() error {
 	if err != nil {
 		_ = file.Close()
 		return fmt.Errorf("open log: %w", err)
+	}
+	if w.info == nil || !os.SameFile(info, w.info) {
+		w.begun = w.now()
+		if born, ok := birth(file, info); ok {
+			w.begun = born
+		}
 	}
 	w.file, w.info = file, info
 	if !w.tidied {

@@ -84,12 +84,14 @@ func dispatchSettings(s config.Settings) dispatch.Settings {
 			MaxSizeBytes: s.Logging.MaxSize,
 			MaxFiles:     s.Logging.MaxFiles,
 			MaxAgeMS:     s.Logging.MaxAge.Milliseconds(),
+
+			RotateEveryMS: s.Logging.RotateEvery.Milliseconds(),
 		},
 	}
 }
 
 func logLimits(l config.Logging) logs.Limits {
-	return logs.Limits{MaxSize: l.MaxSize, MaxFiles: l.MaxFiles, MaxAge: l.MaxAge}
+	return logs.Limits{MaxSize: l.MaxSize, MaxFiles: l.MaxFiles, MaxAge: l.MaxAge, RotateEvery: l.RotateEvery}
 }
 
 // notForWorkers are the variables by which a service manager or a starting

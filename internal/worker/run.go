@@ -2,6 +2,7 @@ package worker
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"syscall"
@@ -18,10 +19,15 @@ const (
 	// killAgain is how often the killing is repeated, for a process that
 	// was forked while its parent was being killed.
 	killAgain = 100 * time.Millisecond
-	// drainTime bounds how long the output is read after the last process
-	// ended, in case somebody outside of the run holds its end of the pipe.
-	drainTime = time.Second
+	// drainTime bounds how long a log may take for the rest of the output
+	// after the last process ended, and hurriedDrainTime that of a worker that
+	// has to go.
+	drainTime        = 5 * time.Second
+	hurriedDrainTime = time.Second
 )
+
+// errSlowLog is why output is lost that never came to the log.
+var errSlowLog = errors.New("the log took nothing for too long")
 
 // A run is a run under way. Its methods are called by the worker's goroutine;
 // those that the worker calls without knowing whether there is a run accept
@@ -58,16 +64,14 @@ func startRun(spec ipc.RunSpec, env []string, cgroup *procworker.Cgroup, warning
 			MaxSize:  spec.LogLimits.MaxSizeBytes,
 			MaxFiles: spec.LogLimits.MaxFiles,
 			MaxAge:   milliseconds(spec.LogLimits.MaxAgeMS),
+
+			RotateEvery: milliseconds(spec.LogLimits.RotateEveryMS),
 		})
 		sink = r.log
 	}
-	if warning != "" {
-		fmt.Fprintf(sink, "poppobuilder: %s\n", warning)
-	}
-	err := r.startIn(sink, env)
+	err := r.startIn(sink, env, warning)
 	if err != nil {
 		r.closeCgroup()
-		fmt.Fprintf(sink, "poppobuilder: %v\n", err)
 		_ = r.closeLog()
 		return nil, err
 	}
@@ -77,18 +81,30 @@ func startRun(spec ipc.RunSpec, env []string, cgroup *procworker.Cgroup, warning
 	return r, nil
 }
 
-func (r *run) startIn(sink io.Writer, env []string) error {
+func (r *run) startIn(sink io.Writer, env []string, warning string) (err error) {
+	if r.out, err = newOutput(sink); err != nil {
+		fmt.Fprintf(sink, "poppobuilder: %v\n", err)
+		return err
+	}
+	if warning != "" {
+		r.out.say(warning)
+	}
+	if err = r.startCommand(env); err != nil {
+		r.out.say(err)
+	}
+	r.out.started()
+	if err != nil {
+		r.out.finish(drainTime)
+	}
+	return err
+}
+
+func (r *run) startCommand(env []string) error {
 	path, err := findCommand(r.spec.Command, r.spec.Dir, env)
 	if err != nil {
 		return err
 	}
-	if r.out, err = newOutput(sink); err != nil {
-		return err
-	}
-	r.tree, err = startTree(path, r.spec, env, r.out, r.cgroup)
-	r.out.started()
-	if err != nil {
-		<-r.out.drained
+	if r.tree, err = startTree(path, r.spec, env, r.out, r.cgroup); err != nil {
 		return explainStart(r.spec.Command[0], err)
 	}
 	return nil
@@ -100,7 +116,8 @@ type events struct {
 	ended         <-chan syscall.WaitStatus
 	empty         <-chan usage
 	drained       <-chan struct{}
-	losing        <-chan int64
+	losing        <-chan struct{} // what the log lost
+	dropping      <-chan struct{} // what never came to it
 	timeout, kill <-chan time.Time
 }
 
@@ -115,8 +132,8 @@ func (r *run) events() events {
 		e.empty = r.tree.empty
 	}
 	if !r.ended {
-		e.drained = r.out.drained
-		e.losing = r.out.losing
+		e.drained = r.out.ended
+		e.losing, e.dropping = r.out.sink.losing, r.out.capture.Losing()
 	}
 	if r.timeout != nil {
 		e.timeout = r.timeout.C
@@ -205,13 +222,13 @@ func (r *run) leaderEnded(status syscall.WaitStatus) {
 	}
 }
 
-// nobodyLeft gives the pump a moment to read what is in the pipe.
-func (r *run) nobodyLeft(u usage) {
+// nobodyLeft gives the log a moment to take the rest of the output.
+func (r *run) nobodyLeft(u usage, patience time.Duration) {
 	r.empty, r.usage = true, u
 	r.closeCgroup()
 	stopTimer(r.timeout)
 	stopTimer(r.killing)
-	r.out.finishWithin(drainTime)
+	go r.out.finish(patience)
 }
 
 func (r *run) outputEnded() { r.ended = true }
@@ -233,13 +250,28 @@ func (r *run) closeLog() error {
 	if r.log == nil {
 		return nil
 	}
+	var lines, bytes uint64
+	if r.out != nil { // else there was none
+		lines, bytes = r.out.capture.Dropped()
+		r.lost = r.out.lost()
+	}
+	if r.out != nil && r.out.hung {
+		go r.closeLater()
+		return fmt.Errorf("%d lines (%d bytes) of the output are lost, and maybe what the log was given last: %s takes nothing", r.lost, bytes, r.spec.Log)
+	}
 	closed := r.log.Close()
 	s := r.log.Stats()
-	r.lost = s.DroppedLines
-	if s.DroppedLines > 0 {
-		return fmt.Errorf("%d lines (%d bytes) of the output are lost: %w", s.DroppedLines, s.DroppedBytes, cmp.Or(s.LastError, closed))
+	r.lost = s.DroppedLines + int64(lines)
+	if r.lost > 0 {
+		return fmt.Errorf("%d lines (%d bytes) of the output are lost: %w", r.lost, s.DroppedBytes+int64(bytes), cmp.Or(s.LastError, closed, errSlowLog))
 	}
 	return closed
+}
+
+// closeLater closes the log when it has taken what it was given.
+func (r *run) closeLater() {
+	<-r.out.flushed
+	_ = r.log.Close()
 }
 
 // finished is the report of the run.

@@ -158,9 +158,11 @@ func (w *worker) loop(ctx context.Context) error {
 		case <-events.kill:
 			w.run.kill()
 		case total := <-events.empty:
-			w.run.nobodyLeft(total)
-		case lost := <-events.losing:
-			_ = w.ch.Post(ipc.Metrics{Run: w.run.spec.ID, Metrics: map[string]float64{ipc.LostLines: float64(lost)}})
+			w.run.nobodyLeft(total, w.patience())
+		case <-events.losing:
+			w.tellLosses()
+		case <-events.dropping:
+			w.tellLosses()
 		case <-events.drained:
 			w.run.outputEnded()
 		}
@@ -169,6 +171,21 @@ func (w *worker) loop(ctx context.Context) error {
 		}
 	}
 	return w.err
+}
+
+// patience is how long a log may take after the last process has ended.
+func (w *worker) patience() time.Duration {
+	if w.leaving {
+		return hurriedDrainTime
+	}
+	return drainTime
+}
+
+// tellLosses tells the master how many lines the run's log has lost.
+func (w *worker) tellLosses() {
+	if lost, ok := w.run.out.news(); ok {
+		_ = w.ch.Post(ipc.Metrics{Run: w.run.spec.ID, Metrics: map[string]float64{ipc.LostLines: float64(lost)}})
+	}
 }
 
 // handle handles one message. Types that it does not know are ignored, as the

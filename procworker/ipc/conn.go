@@ -156,16 +156,8 @@ func (c *Conn) bound(ctx context.Context) (release func()) {
 func (c *Conn) Receive() (Message, error) {
 	for {
 		line, err := c.lines.next()
-		var bad *MalformedError
-		switch {
-		case errors.As(err, &bad):
-			c.malformed.Add(1)
-			return Message{}, bad
-		case errors.Is(err, syscall.ECONNRESET):
-			// The other side died with messages of ours unread.
-			return Message{}, io.EOF
-		case err != nil:
-			return Message{}, err
+		if err != nil {
+			return Message{}, c.failed(err)
 		}
 		if len(bytes.TrimSpace(line)) == 0 {
 			continue
@@ -185,6 +177,17 @@ func (c *Conn) Receive() (Message, error) {
 		}
 		return m, nil
 	}
+}
+
+// failed returns what Receive makes of an error of its reader.
+func (c *Conn) failed(err error) error {
+	if errors.Is(err, syscall.ECONNRESET) {
+		return io.EOF // the other side died with messages of ours unread
+	}
+	if bad := (*MalformedError)(nil); errors.As(err, &bad) {
+		c.malformed.Add(1)
+	}
+	return err
 }
 
 // Stats returns the counts so far.

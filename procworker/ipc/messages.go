@@ -157,6 +157,8 @@ type LogLimits struct {
 	MaxSizeBytes int64 `json:"maxSizeBytes,omitempty"` // of one file; 0: no rotation
 	MaxFiles     int   `json:"maxFiles,omitempty"`     // rotated files to keep; 0: all
 	MaxAgeMS     int64 `json:"maxAgeMs,omitempty"`     // of a rotated file; 0: no limit
+
+	RotateEveryMS int64 `json:"rotateEveryMs,omitempty"` // age of the current file at which it is rotated; 0: no limit
 }
 
 // MessageType returns "ready".

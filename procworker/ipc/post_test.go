@@ -2,9 +2,12 @@ package ipc_test
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/poppobuilder/poppobuilder/procworker/ipc"
 )
@@ -52,21 +55,76 @@ func TestPostKeepsTheLatest(t *testing.T) {
 	}
 }
 
-// What waits when the channel ends is dropped, and holds nobody up.
+// What waits when the channel ends is dropped: nothing is written after Close.
 func TestPostAtTheEnd(t *testing.T) {
 	t.Parallel()
-	near, far := net.Pipe()
-	defer far.Close()
-	c := ipc.NewConn(near, ipc.Options{})
-	for n := range 3 {
-		if err := c.Post(metrics(float64(n))); err != nil {
+	ch := &tiedChannel{writes: make(chan struct{}, 4), closed: make(chan struct{})}
+	c := ipc.NewConn(ch, ipc.Options{})
+	post := func(b ipc.Body) {
+		t.Helper()
+		if err := c.Post(b); err != nil {
 			t.Error(err)
 		}
 	}
+	post(metrics(1))
+	<-ch.writes
+	post(metrics(2))
+	post(ipc.Heartbeat{})
 	if err := c.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := c.Post(metrics(4)); err != nil {
+	if n := len(ch.writes); n > 0 {
+		t.Errorf("%d messages were written after Close", n)
+	}
+}
+
+// Nobody waits for what is posted after Close, also where a Send does not end.
+func TestPostAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	ch := &tiedChannel{writes: make(chan struct{}, 4), closed: make(chan struct{}), deaf: make(chan struct{})}
+	c := ipc.NewConn(ch, ipc.Options{})
+	sent := make(chan error, 1)
+	go func() { sent <- c.Send(t.Context(), metrics(1)) }()
+	<-ch.writes
+	if err := c.Close(); err != nil {
 		t.Error(err)
 	}
+	if err := c.Post(metrics(2)); err != nil {
+		t.Error(err)
+	}
+	again := make(chan error, 1)
+	go func() { again <- c.Close() }()
+	select {
+	case <-again:
+	case <-time.After(10 * time.Second):
+		t.Error("Close waits for what was posted after it")
+	}
+	close(ch.deaf)
+	if err := <-sent; !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("send: got %v", err)
+	}
+}
+
+// A tiedChannel is a channel whose writes hang until it is closed, and if it is
+// deaf, longer.
+type tiedChannel struct {
+	writes       chan struct{} // has a token for each that has begun
+	closed, deaf chan struct{}
+	once         sync.Once
+}
+
+func (c *tiedChannel) Read([]byte) (int, error) { <-c.closed; return 0, io.EOF }
+
+func (c *tiedChannel) Write([]byte) (int, error) {
+	c.writes <- struct{}{}
+	<-c.closed
+	if c.deaf != nil {
+		<-c.deaf
+	}
+	return 0, io.ErrClosedPipe
+}
+
+func (c *tiedChannel) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return nil
 }
