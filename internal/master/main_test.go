@@ -168,8 +168,9 @@ func (f *fixture) until(what string, condition func() bool) {
 func (f *fixture) pids() map[int]int {
 	pids := make(map[int]int)
 	for _, s := range f.members() {
-		if s.restarter.Status().State == supervisor.StateReady {
-			pids[s.n] = s.worker.Snapshot().PID
+		pid := s.worker.Snapshot().PID // 0 if it has just died
+		if pid != 0 && s.restarter.Status().State == supervisor.StateReady {
+			pids[s.n] = pid
 		}
 	}
 	return pids
