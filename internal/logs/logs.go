@@ -36,7 +36,7 @@ type Limits struct {
 	MaxSize  int64         // bytes of one file; 0: no rotation
 	MaxFiles int           // rotated files to keep; 0: all
 	Plain    bool          // leave rotated files as they are, uncompressed
-	MaxAge   time.Duration // since its last line, after which a rotated file is removed at the next opening or rotation; 0: no limit
+	MaxAge   time.Duration // since its last line, after which a rotated file is removed (the newest: emptied) at the next opening or rotation; 0: no limit
 }
 
 // Stats counts what a [Writer] did since it was made.
