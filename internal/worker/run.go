@@ -32,6 +32,8 @@ type run struct {
 	out  *output
 	log  *logs.Writer // nil: the output is dropped
 
+	from, to *ipc.LogPosition // of its part of the log; nil: unknown, or not yet
+
 	cgroup    *procworker.Cgroup // nil: none
 	oomKilled bool               // valid when it is over
 
@@ -49,7 +51,7 @@ type run struct {
 }
 
 // startRun starts the command of a run. An error tells what hinders it, and
-// is in the log as well, and so is the warning.
+// is in the log as well, and so is the warning. What comes with it is over.
 func startRun(spec ipc.RunSpec, env []string, cgroup *procworker.Cgroup, warning string) (*run, error) {
 	r := &run{spec: spec, cgroup: cgroup}
 	var sink io.Writer = io.Discard
@@ -61,6 +63,7 @@ func startRun(spec ipc.RunSpec, env []string, cgroup *procworker.Cgroup, warning
 		})
 		sink = r.log
 	}
+	r.from = r.position()
 	if warning != "" {
 		fmt.Fprintf(sink, "poppobuilder: %s\n", warning)
 	}
@@ -69,7 +72,7 @@ func startRun(spec ipc.RunSpec, env []string, cgroup *procworker.Cgroup, warning
 		r.closeCgroup()
 		fmt.Fprintf(sink, "poppobuilder: %v\n", err)
 		_ = r.closeLog()
-		return nil, err
+		return r, err
 	}
 	if spec.TimeoutMS > 0 {
 		r.timeout = time.NewTimer(milliseconds(spec.TimeoutMS))
@@ -233,6 +236,7 @@ func (r *run) closeLog() error {
 	if r.log == nil {
 		return nil
 	}
+	r.to = r.position()
 	closed := r.log.Close()
 	s := r.log.Stats()
 	r.lost = s.DroppedLines
@@ -240,6 +244,26 @@ func (r *run) closeLog() error {
 		return fmt.Errorf("%d lines (%d bytes) of the output are lost: %w", s.DroppedLines, s.DroppedBytes, cmp.Or(s.LastError, closed))
 	}
 	return closed
+}
+
+// position is that of the next line in the log, nil if it is not known.
+func (r *run) position() *ipc.LogPosition {
+	if r.log == nil {
+		return nil
+	}
+	p, err := r.log.Position()
+	if err != nil {
+		return nil
+	}
+	return (*ipc.LogPosition)(&p)
+}
+
+// logRange is where the output is, nil if that is not known.
+func (r *run) logRange() *ipc.LogRange {
+	if r.from == nil || r.to == nil {
+		return nil
+	}
+	return &ipc.LogRange{From: *r.from, To: *r.to}
 }
 
 // finished is the report of the run.
@@ -252,6 +276,7 @@ func (r *run) finished() ipc.Finished {
 		SystemMS:    r.usage.system.Milliseconds(),
 		MaxRSSBytes: r.usage.maxRSS,
 		LostLines:   r.lost,
+		Log:         r.logRange(),
 	}
 	if f.Error == "" && r.oomKilled {
 		f.Error = "out of memory: processes were killed at limits.memory"
