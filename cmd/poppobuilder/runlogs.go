@@ -83,7 +83,7 @@ func (c *cli) printEnded(ctx context.Context, daemon *api.Client, w io.Writer, r
 	if err != nil {
 		return err
 	}
-	to, err := logEnd(ctx, daemon, run)
+	to, err := logEnd(ctx, daemon, path, run)
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (c *cli) followRun(ctx context.Context, daemon *api.Client, w io.Writer, id
 		var err error
 		var to *logs.Position
 		if ended, err = daemon.AwaitRun(ctx, id, runs.UntilEnded); err == nil {
-			to, err = logEnd(ctx, daemon, ended)
+			to, err = logEnd(ctx, daemon, path, ended)
 		}
 		end <- to
 		awaited <- err
@@ -155,11 +155,15 @@ func stillRuns(ctx context.Context, daemon *api.Client, id string) func() bool {
 }
 
 // logEnd returns where the output of a run that has ended ends. If its worker
-// died and could not tell, that is where the project's next run began; nil is
-// the end of the log.
-func logEnd(ctx context.Context, daemon *api.Client, run runs.Run) (*logs.Position, error) {
+// died and could not tell, that is where the project's next run began or, as long
+// as none has, the end of the log.
+func logEnd(ctx context.Context, daemon *api.Client, path string, run runs.Run) (*logs.Position, error) {
 	if run.Log.To != nil {
 		return run.Log.To, nil
+	}
+	end, err := logs.End(path) // before the question whether another one writes
+	if err != nil {
+		return nil, err
 	}
 	list, err := daemon.Runs(ctx, api.RunFilter{Project: run.Project, Limit: api.MaxRunLimit})
 	if err != nil {
@@ -167,12 +171,20 @@ func logEnd(ctx context.Context, daemon *api.Client, run runs.Run) (*logs.Positi
 	}
 	var next *runs.Run
 	for i, other := range list {
-		if other.Log != nil && other.StartedAt.After(run.StartedAt) && (next == nil || other.StartedAt.Before(next.StartedAt)) {
+		if other.StartedAt.After(run.StartedAt) && (next == nil || other.StartedAt.Before(next.StartedAt)) {
 			next = &list[i]
 		}
 	}
 	if next == nil {
-		return nil, nil
+		return &end, nil
+	}
+	if next.Log == nil { // its worker is about to tell
+		if *next, err = daemon.AwaitRun(ctx, next.ID, runs.UntilStarted); err != nil {
+			return nil, err
+		}
+	}
+	if next.Log == nil {
+		return &end, nil
 	}
 	return &next.Log.From, nil
 }
