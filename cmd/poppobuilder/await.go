@@ -52,13 +52,57 @@ func (c *cli) awaitRun(ctx context.Context, daemon *api.Client, run runs.Run, fo
 // awaitEnd returns the run when it has ended, and shows meanwhile what there is
 // to see.
 func (c *cli) awaitEnd(ctx context.Context, daemon *api.Client, run runs.Run, follow bool) (runs.Run, error) {
-	if !follow && !c.json && isTerminal(c.Stderr) {
+	if !follow {
+		return c.awaitUntil(ctx, daemon, run, runs.UntilOver)
+	}
+	out := c.Stdout
+	if c.json {
+		out = c.Stderr // the other is for the result
+	}
+	for {
+		if _, err := c.awaitUntil(ctx, daemon, run, runs.UntilStarted); err != nil {
+			return run, err
+		}
+		ended, err := c.followRun(ctx, daemon, out, run.ID)
+		if incomplete, ok := errors.AsType[*failure](err); ok {
+			c.notef("%v", incomplete)
+			err = nil
+		}
+		if err != nil {
+			return ended, err
+		}
+		next, err := takenUp(ctx, daemon, ended)
+		if err != nil || next == nil {
+			return ended, err
+		}
+		c.notef("%s; goes on as run %s", runResult(ended), next.ID)
+		run = *next
+	}
+}
+
+// awaitUntil waits for a run, and shows on a terminal how it is.
+func (c *cli) awaitUntil(ctx context.Context, daemon *api.Client, run runs.Run, until runs.Until) (runs.Run, error) {
+	if !c.json && isTerminal(c.Stderr) {
 		watching, stop := context.WithCancel(ctx)
 		var below sync.WaitGroup
 		below.Go(func() { c.showProgress(watching, daemon, run) })
 		defer func() { stop(); below.Wait() }()
 	}
-	return daemon.AwaitRun(ctx, run.ID)
+	return daemon.AwaitRun(ctx, run.ID, until)
+}
+
+// takenUp returns the run that takes up one that was cut short, nil if none does.
+func takenUp(ctx context.Context, daemon *api.Client, ended runs.Run) (next *runs.Run, err error) {
+	if ended.State != runs.Interrupted && ended.State != runs.Preempted {
+		return nil, nil
+	}
+	list, err := daemon.Runs(ctx, api.RunFilter{Project: ended.Project, Limit: api.MaxRunLimit})
+	for i, run := range list { // the newest first
+		if run.Origin == ended.Origin && run.ID > ended.ID {
+			next = &list[i]
+		}
+	}
+	return next, err
 }
 
 // showProgress keeps one line on the terminal up to date.

@@ -241,7 +241,7 @@ func invent(b *testing.B, paths config.Paths, projects, history int) {
 			b.Fatal(err)
 		}
 		_, err1 := db.Claim(run.ID, i%10)
-		_, err2 := db.Started(run.ID, i+1)
+		_, err2 := db.Started(run.ID, i+1, nil)
 		_, _, err3 := db.Finish(run.ID, runs.Succeeded, runs.Exit{ExitCode: &code, UserMS: 1, SystemMS: 2, MaxRSSBytes: 4 << 20}, nil)
 		if err := errors.Join(err1, err2, err3); err != nil {
 			b.Fatal(err)

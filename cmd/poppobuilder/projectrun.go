@@ -16,7 +16,7 @@ type waitFlags struct{ wait, follow bool }
 func newWaitFlags(fs *flag.FlagSet) *waitFlags {
 	f := new(waitFlags)
 	fs.BoolVar(&f.wait, "wait", false, "wait until the run has ended; its exit code is then the command's")
-	fs.BoolVar(&f.follow, "follow", false, "print what the run writes, too")
+	fs.BoolVar(&f.follow, "follow", false, "wait, and print what the run writes")
 	return f
 }
 
@@ -25,6 +25,8 @@ const waitHelp = `With --wait the exit code is the run's: its own, 128 and the s
 if a signal ended it, 124 if it timed out, 125 if it was cancelled, 127 if it
 could not start. A run that is cut short and taken up again is waited for to its
 end; one that failed is not, though it may be tried again.
+With --follow, too; the output of the run goes to the standard output (to the
+standard error with --json), how it ended to the standard error.
 `
 
 func (c *cli) projectRunCommand() *ffcli.Command {

@@ -15,11 +15,12 @@ import (
 func (c *cli) runCommand() *ffcli.Command {
 	return &ffcli.Command{
 		Name:       "run",
-		ShortUsage: "poppobuilder run show|retry ...",
-		ShortHelp:  "look at one run, or run it again",
+		ShortUsage: "poppobuilder run show|logs|retry ...",
+		ShortHelp:  "look at one run or its output, or run it again",
 		FlagSet:    newFlagSet("run"),
 		Subcommands: []*ffcli.Command{
 			c.runShowCommand(),
+			c.runLogsCommand(),
 			c.runRetryCommand(),
 		},
 	}

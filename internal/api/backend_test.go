@@ -140,8 +140,8 @@ func (b *fakeBackend) RemoveProject(_ context.Context, id string) error {
 	return b.err
 }
 
-func (b *fakeBackend) AwaitRun(ctx context.Context, id string) (runs.Run, error) {
-	b.note("await %s", id)
+func (b *fakeBackend) AwaitRun(ctx context.Context, id string, until runs.Until) (runs.Run, error) {
+	b.note("await %s %s", id, until)
 	return b.Run(id)
 }
 

@@ -165,9 +165,9 @@ func (c *Client) Run(ctx context.Context, id string) (runs.Run, error) {
 	return ask[runs.Run](ctx, c, request{path: runPath(id)})
 }
 
-// AwaitRun returns a run when it has ended.
-func (c *Client) AwaitRun(ctx context.Context, id string) (runs.Run, error) {
-	return ask[runs.Run](ctx, c, request{path: runPath(id) + "/wait", waits: true})
+// AwaitRun returns a run when it has come so far.
+func (c *Client) AwaitRun(ctx context.Context, id string, until runs.Until) (runs.Run, error) {
+	return ask[runs.Run](ctx, c, request{path: runPath(id) + "/wait", query: url.Values{"until": {string(until)}}, waits: true})
 }
 
 // RetryRun queues a run like one that has ended.

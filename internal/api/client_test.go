@@ -73,7 +73,7 @@ func TestClient(t *testing.T) {
 		{"remove", func() (any, error) { return nil, c.RemoveProject(ctx, "api") }, nil, "remove api"},
 		{"run project", func() (any, error) { return c.RunProject(ctx, "web") }, webRun(), "run web"},
 		{"run project with arguments", func() (any, error) { return c.RunProject(ctx, "web", "-v", "") }, webRun(), `run web ["-v" ""]`},
-		{"await run", func() (any, error) { return c.AwaitRun(ctx, "r1") }, webRun(), "await r1"},
+		{"await run", func() (any, error) { return c.AwaitRun(ctx, "r1", runs.UntilStarted) }, webRun(), "await r1 started"},
 		{"retry run", func() (any, error) { return c.RetryRun(ctx, "r1") }, webRun(), "retry r1"},
 		{"id in need of escapes", func() (any, error) { return c.RunProject(ctx, "a/b%2F?c") }, webRun(), "run a/b%2F?c"},
 		{"cancel", func() (any, error) {

@@ -188,7 +188,11 @@ func (h *handler) getRun(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (h *handler) awaitRun(w http.ResponseWriter, r *http.Request) error {
-	run, err := h.backend.AwaitRun(r.Context(), r.PathValue("id"))
+	until, err := parseUntil(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	run, err := h.backend.AwaitRun(r.Context(), r.PathValue("id"), until)
 	waited(w, r)
 	if err != nil {
 		return err

@@ -51,6 +51,7 @@ func TestHandler_badRequests(t *testing.T) {
 		{"id taken", "POST", "/v1/projects", `{"id":"web","path":"/x","config":{"priority":50,"weight":1,"command":["x"]}}`, nil, api.CodeExists},
 		{"args of a run no list", "POST", "/v1/projects/web/run", `{"args":"-v"}`, nil, api.CodeBadRequest},
 		{"more than args", "POST", "/v1/projects/web/run", `{"arguments":["-v"]}`, nil, api.CodeBadRequest},
+		{"wait for what there is not", "GET", "/v1/runs/r1/wait?until=later", "", nil, api.CodeBadRequest},
 		{"wait for an unknown run", "GET", "/v1/runs/nope/wait", "", nil, api.CodeNotFound},
 		{"retry an unknown run", "POST", "/v1/runs/nope/retry", "", nil, api.CodeNotFound},
 		{"limit 0", "GET", "/v1/runs?limit=0", "", nil, api.CodeBadRequest},

@@ -276,8 +276,8 @@ type Backend interface {
 	Runs(filter RunFilter) []runs.Run
 	// Run returns one run.
 	Run(id string) (runs.Run, error)
-	// AwaitRun returns a run when it has ended.
-	AwaitRun(ctx context.Context, id string) (runs.Run, error)
+	// AwaitRun returns a run when it has come so far.
+	AwaitRun(ctx context.Context, id string, until runs.Until) (runs.Run, error)
 	// RetryRun queues a run like one that has ended.
 	RetryRun(ctx context.Context, id string) (runs.Run, error)
 

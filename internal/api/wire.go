@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -130,6 +131,16 @@ func parseFilter(q url.Values) (RunFilter, error) {
 		f.Limit = limit
 	}
 	return f, nil
+}
+
+// parseUntil returns what to wait for.
+func parseUntil(q url.Values) (runs.Until, error) {
+	until := runs.Until(cmp.Or(q.Get("until"), string(runs.UntilOver)))
+	known := []runs.Until{runs.UntilStarted, runs.UntilEnded, runs.UntilOver}
+	if !slices.Contains(known, until) {
+		return until, NewProblem(CodeBadRequest, fmt.Sprintf("until=%s: one of %v is allowed", until, known))
+	}
+	return until, nil
 }
 
 func (f RunFilter) query() url.Values {

@@ -3,25 +3,32 @@ package dispatch
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/poppobuilder/poppobuilder/internal/runs"
 )
 
-// Await returns a run when it has ended, at once if it has already. If it is cut
-// short meanwhile, by an interruption or because others had to run, Await goes on
-// to wait for the run that takes it up again, and returns that one.
+// A waiter is somebody who waits for a run.
+type waiter struct {
+	until runs.Until
+	run   chan<- runs.Run // has room for it
+}
+
+// Await returns a run when it has come so far, at once if it has already. If it
+// is cut short, by an interruption or because others had to run, [runs.UntilOver]
+// waits for the run that takes it up again, and Await returns that one.
 //
 // Errors: [runs.ErrNotFound], [ErrStopping], ctx's error.
-func (d *Dispatcher) Await(ctx context.Context, id string) (runs.Run, error) {
-	ended := make(chan runs.Run, 1)
+func (d *Dispatcher) Await(ctx context.Context, id string, until runs.Until) (runs.Run, error) {
+	reached := make(chan runs.Run, 1)
 	_, err := ask(ctx, d, func() (struct{}, error) {
 		run, err := d.store.Get(id)
 		switch {
 		case err != nil:
-		case run.State.Final():
-			d.notices = append(d.notices, func() { ended <- run })
+		case run.State.Final(), until == runs.UntilStarted && run.PID != 0:
+			d.notices = append(d.notices, func() { reached <- run })
 		default:
-			d.awaited[id] = append(d.awaited[id], ended)
+			d.awaited[id] = append(d.awaited[id], waiter{until, reached})
 		}
 		return struct{}{}, err
 	})
@@ -29,32 +36,42 @@ func (d *Dispatcher) Await(ctx context.Context, id string) (runs.Run, error) {
 		return runs.Run{}, err
 	}
 	select {
-	case run := <-ended:
+	case run := <-reached:
 		return run, nil
 	default:
 	}
 	select {
-	case run := <-ended:
+	case run := <-reached:
 		return run, nil
 	case <-d.closed:
 		return runs.Run{}, ErrStopping
 	case <-ctx.Done():
-		d.post(func() { d.forsake(id, ended) })
+		d.post(func() { d.forsake(id, reached) })
 		return runs.Run{}, ctx.Err()
 	}
 }
 
 // forsake forgets somebody who waits no longer.
-func (d *Dispatcher) forsake(id string, waiter chan runs.Run) {
-	var left []chan runs.Run
-	for _, c := range d.awaited[id] {
-		if c != waiter {
-			left = append(left, c)
-		}
-	}
-	if d.awaited[id] = left; left == nil {
+func (d *Dispatcher) forsake(id string, run chan<- runs.Run) {
+	d.keepWaiting(id, func(w waiter) bool { return w.run != run })
+}
+
+// keepWaiting forgets those who wait for a run, except for some.
+func (d *Dispatcher) keepWaiting(id string, some func(waiter) bool) {
+	left := slices.DeleteFunc(d.awaited[id], func(w waiter) bool { return !some(w) })
+	if d.awaited[id] = left; len(left) == 0 {
 		delete(d.awaited, id)
 	}
+}
+
+// announceStart tells those who wait for it that a run's command is running.
+func (d *Dispatcher) announceStart(run runs.Run) {
+	d.keepWaiting(run.ID, func(w waiter) bool {
+		if w.until == runs.UntilStarted {
+			d.notices = append(d.notices, func() { w.run <- run })
+		}
+		return w.until != runs.UntilStarted
+	})
 }
 
 // announce tells those who wait for a run that it has ended. Next is what was
@@ -65,12 +82,13 @@ func (d *Dispatcher) announce(ended runs.Run, next *runs.Run) {
 		return
 	}
 	delete(d.awaited, ended.ID)
-	if next != nil && (ended.State == runs.Interrupted || ended.State == runs.Preempted) {
-		d.awaited[next.ID] = append(d.awaited[next.ID], waiters...)
-		return
-	}
-	for _, c := range waiters {
-		d.notices = append(d.notices, func() { c <- ended })
+	goesOn := next != nil && (ended.State == runs.Interrupted || ended.State == runs.Preempted)
+	for _, w := range waiters {
+		if goesOn && w.until == runs.UntilOver {
+			d.awaited[next.ID] = append(d.awaited[next.ID], w)
+			continue
+		}
+		d.notices = append(d.notices, func() { w.run <- ended })
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/poppobuilder/poppobuilder/internal/dispatch"
 	"github.com/poppobuilder/poppobuilder/internal/runs"
+	"github.com/poppobuilder/poppobuilder/procworker/ipc"
 )
 
 // An awaited is what somebody who waits for a run gets.
@@ -19,9 +20,13 @@ type awaited struct {
 }
 
 func (f *fixture) await(ctx context.Context, id string) <-chan awaited {
+	return f.awaitUntil(ctx, id, runs.UntilOver)
+}
+
+func (f *fixture) awaitUntil(ctx context.Context, id string, until runs.Until) <-chan awaited {
 	c := make(chan awaited, 1)
 	go func() {
-		run, err := f.Await(ctx, id)
+		run, err := f.Await(ctx, id, until)
 		c <- awaited{run, err}
 	}()
 	synctest.Wait()
@@ -73,6 +78,48 @@ func TestAwaitFollowsAnInterruption(t *testing.T) {
 		f.finish(1, 0)
 		if got := <-c; got.err != nil || got.run.ID == run.ID || got.run.Origin != run.ID || got.run.State != runs.Succeeded {
 			t.Errorf("Await = %+v, want the second attempt, succeeded", got)
+		}
+	})
+}
+
+// What there is to wait for comes in this order, and each is told of its own.
+func TestAwaitStartAndEnd(t *testing.T) {
+	serve(t, 2, defaults(), func(t *testing.T, f *fixture) {
+		f.set(agent("a"))
+		run := f.lastRun(0)
+		wait := func(until runs.Until) <-chan awaited { return f.awaitUntil(t.Context(), run.ID, until) }
+		started, ended, over := wait(runs.UntilStarted), wait(runs.UntilEnded), wait(runs.UntilOver)
+		if len(started)+len(ended)+len(over) > 0 {
+			t.Fatal("it has not started yet")
+		}
+		f.RunStarted(0, 1, ipc.Started{Run: run.ID, PID: 4711, Log: &ipc.LogPosition{File: 2, Offset: 30}})
+		synctest.Wait()
+		for _, c := range []<-chan awaited{started, wait(runs.UntilStarted)} {
+			if len(c) == 0 {
+				t.Fatal("nobody was told of the start")
+			}
+			got := <-c
+			if got.err != nil || got.run.State != runs.Running || got.run.PID != 4711 || got.run.Log.From.Offset != 30 {
+				t.Errorf("Await = %+v, want the running run with its log", got)
+			}
+		}
+		if len(ended)+len(over) > 0 {
+			t.Error("it has not ended yet")
+		}
+		f.WorkerGone(0, 1)
+		if got := <-ended; got.err != nil || got.run.ID != run.ID || got.run.State != runs.Interrupted || got.run.Log.From.Offset != 30 || got.run.Log.To != nil {
+			t.Errorf("Await = %+v, want the interrupted run, its log without an end", got)
+		}
+		if len(over) > 0 {
+			t.Error("it is to be taken up")
+		}
+		time.Sleep(time.Minute)
+		again := f.lastRun(1)
+		code := 0
+		log := ipc.LogRange{From: ipc.LogPosition{File: 2, Offset: 50}, To: ipc.LogPosition{File: 3}}
+		f.RunFinished(1, 1, ipc.Finished{Run: again.ID, ExitCode: &code, Log: &log})
+		if got := <-over; got.err != nil || got.run.ID != again.ID || got.run.Log.From.Offset != 50 || got.run.Log.To.File != 3 {
+			t.Errorf("Await = %+v, want the run that has taken it up, with its log", got)
 		}
 	})
 }

@@ -104,10 +104,10 @@ type Dispatcher struct {
 	workers  map[int]*worker
 	idle     []int // numbers of the idle workers, the one that waits longest first
 	draining bool
-	recalled bool                       // what an earlier daemon has left was taken over
-	looking  *time.Timer                // fires when lanes have to look at the wall clock; nil: none has
-	lookAt   time.Time                  // what it was set for
-	awaited  map[string][]chan runs.Run // who waits for the end of a run, by its id
+	recalled bool                // what an earlier daemon has left was taken over
+	looking  *time.Timer         // fires when lanes have to look at the wall clock; nil: none has
+	lookAt   time.Time           // what it was set for
+	awaited  map[string][]waiter // who waits for a run, by its id
 
 	// Of this round, or until the store can write.
 	claimed  []*lane       // whose run is for a worker that does not know it yet
@@ -149,7 +149,7 @@ func New(o Options) *Dispatcher {
 		strategy: o.Settings.Strategy.New(),
 		lanes:    make(map[string]*lane),
 		workers:  make(map[int]*worker),
-		awaited:  make(map[string][]chan runs.Run),
+		awaited:  make(map[string][]waiter),
 	}
 	if d.wall = o.WallClock; d.wall == nil {
 		d.wall = func() time.Time { return time.Now().Round(0) }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/poppobuilder/poppobuilder/internal/logs"
 	"github.com/poppobuilder/poppobuilder/internal/project"
 	"github.com/poppobuilder/poppobuilder/internal/runs"
 	"github.com/poppobuilder/poppobuilder/procworker/ipc"
@@ -72,12 +73,17 @@ func (d *Dispatcher) RunStarted(n int, generation uint64, m ipc.Started) {
 		if l == nil {
 			return
 		}
-		run, err := d.store.Started(m.Run, m.PID)
+		var log *runs.LogRange
+		if m.Log != nil {
+			log = &runs.LogRange{From: logs.Position(*m.Log)}
+		}
+		run, err := d.store.Started(m.Run, m.PID, log)
 		if err != nil {
 			d.log.Error("note start of run", "run", m.Run, "error", err)
 			return
 		}
 		l.active.run = run
+		d.announceStart(run)
 	})
 }
 
@@ -105,8 +111,17 @@ func (d *Dispatcher) RunFinished(n int, generation uint64, m ipc.Finished) {
 			SystemMS:    m.SystemMS,
 			MaxRSSBytes: m.MaxRSSBytes,
 			LostLines:   m.LostLines,
+			Log:         logRange(m.Log),
 		})
 	})
+}
+
+func logRange(r *ipc.LogRange) *runs.LogRange {
+	if r == nil {
+		return nil
+	}
+	to := logs.Position(r.To)
+	return &runs.LogRange{From: logs.Position(r.From), To: &to}
 }
 
 // holder returns the lane whose run that generation of the worker has, or nil

@@ -42,7 +42,7 @@ type Limits struct {
 	// system tells, so that this holds across restarts. On one that does not
 	// tell, it begins when a Writer first opens it. An empty file has not begun.
 	RotateEvery time.Duration
-	MaxAge      time.Duration // since its last line, after which a rotated file is removed at the next opening or rotation; 0: no limit
+	MaxAge      time.Duration // since its last line, after which a rotated file is removed (the newest: emptied) at the next opening or rotation; 0: no limit
 }
 
 // Stats counts what a [Writer] did since it was made.

@@ -142,6 +142,10 @@ func (w *Writer) tidy() {
 			compressible = compressible || r.plain && !w.limits.Plain
 			continue
 		}
+		if i == len(all)-1 {
+			w.empty(r)
+			continue
+		}
 		if r.plain {
 			w.remove(rotatedPath(w.path, r.number))
 		}
@@ -181,6 +185,19 @@ func (w *Writer) tooOld(r rotated) bool {
 	}
 	info, err := os.Stat(path)
 	return err == nil && time.Since(info.ModTime()) > w.limits.MaxAge
+}
+
+// empty removes what is in the newest rotated file. Its name stays, so that
+// numbers go on from there also for who does not know of it. The caller holds mu.
+func (w *Writer) empty(r rotated) {
+	path := rotatedPath(w.path, r.number)
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		w.stats.LastError = fmt.Errorf("empty old log: %w", err)
+		return
+	}
+	if r.compressed {
+		w.remove(path + compressedSuffix)
+	}
 }
 
 // remove removes a rotated file. The caller holds mu.

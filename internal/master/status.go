@@ -238,9 +238,9 @@ func (m *master) CancelProject(ctx context.Context, id string) (runs.Run, error)
 	return run, problem(err)
 }
 
-// AwaitRun returns a run when it has ended.
-func (m *master) AwaitRun(ctx context.Context, id string) (runs.Run, error) {
-	run, err := m.dispatch.Await(ctx, id)
+// AwaitRun returns a run when it has come so far.
+func (m *master) AwaitRun(ctx context.Context, id string, until runs.Until) (runs.Run, error) {
+	run, err := m.dispatch.Await(ctx, id, until)
 	return run, problem(err)
 }
 

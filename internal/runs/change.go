@@ -29,12 +29,12 @@ func claim(worker int) change {
 	}
 }
 
-func started(pid int) change {
+func started(pid int, log *LogRange) change {
 	return func(run *Run, _ time.Time) error {
 		if run.State != Running {
 			return transitionError(run, Running)
 		}
-		run.PID = pid
+		run.PID, run.Log = pid, log
 		return nil
 	}
 }
@@ -47,6 +47,7 @@ func finish(state State, exit Exit) change {
 		case run.State == Queued && state != Cancelled:
 			return transitionError(run, state)
 		}
+		exit.Log = cmp.Or(exit.Log, run.Log)
 		run.State, run.FinishedAt, run.Exit = state, whole(now), exit
 		return nil
 	}

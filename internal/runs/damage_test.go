@@ -44,7 +44,7 @@ func fill(t testing.TB, db *runs.DB, n int) (waiting runs.Run) {
 			t.Fatal(err)
 		}
 		_, err1 := db.Claim(run.ID, i%10)
-		_, err2 := db.Started(run.ID, i+1)
+		_, err2 := db.Started(run.ID, i+1, nil)
 		_, _, err3 := db.Finish(run.ID, []runs.State{runs.Succeeded, runs.Failed}[i%2], runs.Exit{ExitCode: &code}, nil)
 		if err := errors.Join(err1, err2, err3); err != nil {
 			t.Fatal(err)

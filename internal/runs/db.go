@@ -194,9 +194,9 @@ func (d *DB) change(id string, f change, rest func(*entry)) (Run, error) {
 	return e.run, nil
 }
 
-// Started notes the process of a running run's command.
-func (d *DB) Started(id string, pid int) (Run, error) {
-	return d.change(id, started(pid), func(e *entry) {
+// Started notes the process of a running run's command, and its output.
+func (d *DB) Started(id string, pid int, log *LogRange) (Run, error) {
+	return d.change(id, started(pid, log), func(e *entry) {
 		if e.base != nil && e.base.State == Running {
 			e.keep()
 		}

@@ -49,8 +49,10 @@ func (m *Memory) Expedite(id string) (Run, error) { return m.change(id, expedite
 // Claim gives a queued run to a worker.
 func (m *Memory) Claim(id string, worker int) (Run, error) { return m.change(id, claim(worker)) }
 
-// Started notes the process of a running run's command.
-func (m *Memory) Started(id string, pid int) (Run, error) { return m.change(id, started(pid)) }
+// Started notes the process of a running run's command, and its output.
+func (m *Memory) Started(id string, pid int, log *LogRange) (Run, error) {
+	return m.change(id, started(pid, log))
+}
 
 // Finish ends a run and queues what comes next.
 func (m *Memory) Finish(id string, state State, exit Exit, next *Request) (ended Run, queued *Run, err error) {

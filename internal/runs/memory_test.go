@@ -21,7 +21,7 @@ func TestLifeOfARun(t *testing.T) {
 	if run, err = m.Claim(run.ID, 3); err != nil || run.State != runs.Running || *run.Worker != 3 || run.StartedAt.IsZero() {
 		t.Fatalf("claimed %+v, %v", run, err)
 	}
-	if run, err = m.Started(run.ID, 4711); err != nil || run.PID != 4711 {
+	if run, err = m.Started(run.ID, 4711, nil); err != nil || run.PID != 4711 {
 		t.Fatalf("started %+v, %v", run, err)
 	}
 	code := 1
@@ -89,7 +89,7 @@ func unknown(*runs.Memory) string { return "0000" }
 
 func claim(m *runs.Memory, id string) error { _, err := m.Claim(id, 0); return err }
 
-func started(m *runs.Memory, id string) error { _, err := m.Started(id, 1); return err }
+func started(m *runs.Memory, id string) error { _, err := m.Started(id, 1, nil); return err }
 
 func expedite(m *runs.Memory, id string) error { _, err := m.Expedite(id); return err }
 

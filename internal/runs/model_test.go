@@ -12,6 +12,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/poppobuilder/poppobuilder/internal/logs"
 	"github.com/poppobuilder/poppobuilder/internal/runs"
 )
 
@@ -104,10 +105,14 @@ func TestStoreIsLikeItsModel(t *testing.T) {
 			},
 			"start": func(rt *rapid.T) {
 				id := id(rt)
-				run, err := db.Started(id, 4711)
+				log := rapid.SampledFrom([]*runs.LogRange{nil, {From: logs.Position{File: 2, Offset: 9}}}).Draw(rt, "log")
+				run, err := db.Started(id, 4711, log)
 				if took(run, err, id, false, runs.Running) {
+					if run.Log != log {
+						rt.Fatalf("log of %+v, want %+v", run, log)
+					}
 					if kept := m.kept[id]; kept.State == runs.Running {
-						kept.PID = 4711
+						kept.PID, kept.Log = 4711, log
 						m.kept[id] = kept
 					}
 				}
@@ -123,9 +128,14 @@ func TestStoreIsLikeItsModel(t *testing.T) {
 					next = &runs.Request{Project: m.now[id].Project, Origin: m.now[id].Origin, Attempt: m.now[id].Attempt + 1, Reason: runs.Retry}
 				}
 				code := 1
-				ended, queued, err := db.Finish(id, state, runs.Exit{ExitCode: &code, Error: "x"}, next)
+				began := m.now[id].Log
+				log := rapid.SampledFrom([]*runs.LogRange{nil, {To: &logs.Position{File: 3}}}).Draw(rt, "log")
+				ended, queued, err := db.Finish(id, state, runs.Exit{ExitCode: &code, Error: "x", Log: log}, next)
 				if !took(ended, err, id, false, from...) {
 					return
+				}
+				if want := cmp.Or(log, began); ended.Log != want {
+					rt.Fatalf("log of %+v, want %+v", ended, want)
 				}
 				if (queued != nil) != (next != nil) {
 					rt.Fatalf("next is %+v", queued)

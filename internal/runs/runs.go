@@ -28,6 +28,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/poppobuilder/poppobuilder/internal/logs"
 )
 
 // State is the state of a run.
@@ -86,7 +88,13 @@ type Run struct {
 	Exit
 }
 
-// Exit is how a run ended and what it used.
+// A LogRange is where in a log something was written.
+type LogRange struct {
+	From logs.Position  `json:"from"`
+	To   *logs.Position `json:"to,omitempty"` // nil: it goes on, or its writer died
+}
+
+// Exit is how a run ended, what it used, and what it wrote.
 type Exit struct {
 	ExitCode    *int   `json:"exitCode,omitempty"`
 	Signal      string `json:"signal,omitempty"` // such as "SIGKILL"
@@ -95,7 +103,20 @@ type Exit struct {
 	SystemMS    int64  `json:"systemMs,omitempty"`
 	MaxRSSBytes int64  `json:"maxRssBytes,omitempty"`
 	LostLines   int64  `json:"lostLines,omitempty"` // of output, that its log could not take
+	// Log is where the output is in the project's log, from the start of the
+	// command on. Nil: the worker did not say.
+	Log *LogRange `json:"log,omitempty"`
 }
+
+// Until is what somebody who waits for a run waits for.
+type Until string
+
+// What there is to wait for.
+const (
+	UntilStarted Until = "started" // its command runs, or it has ended
+	UntilEnded   Until = "ended"   // it has ended
+	UntilOver    Until = "over"    // it has ended, and no other run takes it up again
+)
 
 // A Request asks for a run to be queued.
 type Request struct {
@@ -126,11 +147,13 @@ type Store interface {
 	Expedite(id string) (Run, error)
 	// Claim gives a queued run to a worker: from now on it is running.
 	Claim(id string, worker int) (Run, error)
-	// Started notes the process of a running run's command. This is a hint for
-	// people, and alone no reason to write: the next Commit takes it along.
-	Started(id string, pid int) (Run, error)
+	// Started notes the process of a running run's command and, unless that is
+	// nil, where its output begins. These are hints for people, and alone no
+	// reason to write: the next Commit takes them along.
+	Started(id string, pid int, log *LogRange) (Run, error)
 	// Finish ends a queued or running run in a final state and, in the same
-	// step, queues what comes next, if anything does.
+	// step, queues what comes next, if anything does. An exit without Log leaves
+	// what Started has noted.
 	Finish(id string, state State, exit Exit, next *Request) (ended Run, queued *Run, err error)
 	// Commit puts the changes since the last one on disk, all or none. After an
 	// error, a [*WriteError], everything that was enqueued, expedited or

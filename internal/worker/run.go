@@ -38,6 +38,8 @@ type run struct {
 	out  *output
 	log  *logs.Writer // nil: the output is dropped
 
+	from, to *ipc.LogPosition // of its part of the log; nil: unknown, or not yet
+
 	cgroup    *procworker.Cgroup // nil: none
 	oomKilled bool               // valid when it is over
 
@@ -55,7 +57,7 @@ type run struct {
 }
 
 // startRun starts the command of a run. An error tells what hinders it, and
-// is in the log as well, and so is the warning.
+// is in the log as well, and so is the warning. What comes with it is over.
 func startRun(spec ipc.RunSpec, env []string, cgroup *procworker.Cgroup, warning string) (*run, error) {
 	r := &run{spec: spec, cgroup: cgroup}
 	var sink io.Writer = io.Discard
@@ -69,11 +71,12 @@ func startRun(spec ipc.RunSpec, env []string, cgroup *procworker.Cgroup, warning
 		})
 		sink = r.log
 	}
+	r.from = r.position()
 	err := r.startIn(sink, env, warning)
 	if err != nil {
 		r.closeCgroup()
 		_ = r.closeLog()
-		return nil, err
+		return r, err
 	}
 	if spec.TimeoutMS > 0 {
 		r.timeout = time.NewTimer(milliseconds(spec.TimeoutMS))
@@ -259,6 +262,7 @@ func (r *run) closeLog() error {
 		go r.closeLater()
 		return fmt.Errorf("%d lines (%d bytes) of the output are lost, and maybe what the log was given last: %s takes nothing", r.lost, bytes, r.spec.Log)
 	}
+	r.to = r.position()
 	closed := r.log.Close()
 	s := r.log.Stats()
 	r.lost = s.DroppedLines + int64(lines)
@@ -274,6 +278,42 @@ func (r *run) closeLater() {
 	_ = r.log.Close()
 }
 
+// positionWait is how long a log may take to say where it is. One that hangs does
+// not hold up the run.
+const positionWait = time.Second
+
+// position is that of the next line in the log, nil if it is not known.
+func (r *run) position() *ipc.LogPosition {
+	if r.log == nil {
+		return nil
+	}
+	told := make(chan *ipc.LogPosition, 1)
+	go func() {
+		p, err := r.log.Position()
+		if err != nil {
+			told <- nil
+			return
+		}
+		told <- (*ipc.LogPosition)(&p)
+	}()
+	timer := time.NewTimer(positionWait)
+	defer timer.Stop()
+	select {
+	case p := <-told:
+		return p
+	case <-timer.C:
+		return nil
+	}
+}
+
+// logRange is where the output is, nil if that is not known.
+func (r *run) logRange() *ipc.LogRange {
+	if r.from == nil || r.to == nil {
+		return nil
+	}
+	return &ipc.LogRange{From: *r.from, To: *r.to}
+}
+
 // finished is the report of the run.
 func (r *run) finished() ipc.Finished {
 	f := ipc.Finished{
@@ -284,6 +324,7 @@ func (r *run) finished() ipc.Finished {
 		SystemMS:    r.usage.system.Milliseconds(),
 		MaxRSSBytes: r.usage.maxRSS,
 		LostLines:   r.lost,
+		Log:         r.logRange(),
 	}
 	if f.Error == "" && r.oomKilled {
 		f.Error = "out of memory: processes were killed at limits.memory"

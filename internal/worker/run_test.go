@@ -2,11 +2,13 @@ package worker_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/poppobuilder/poppobuilder/internal/logs"
 	"github.com/poppobuilder/poppobuilder/procworker/ipc"
 )
 
@@ -38,6 +40,54 @@ func TestOutputIsInTheLogBeforeFinished(t *testing.T) {
 			t.Errorf("log: got %q, want %q", log, want)
 		}
 	}
+}
+
+// The worker tells what of the log is from a run, so that nobody has to search.
+func TestWhereTheOutputIs(t *testing.T) {
+	t.Parallel()
+	m := startWorker(t, "worker")
+	spec := newRun(t, "lines 20")
+	spec.LogLimits = ipc.LogLimits{MaxSizeBytes: 150} // 11 lines of 13 bytes
+	first, _ := m.do(spec)
+	missing := spec
+	missing.Command = []string{"no-such-command"}
+	m.send(ipc.Run{Run: missing})
+	second := receive[ipc.Finished](m)
+	m.send(ipc.Run{Run: spec})
+	started := receive[ipc.Started](m)
+	third := m.finished(spec)
+	for _, tt := range []struct {
+		name string
+		f    ipc.Finished
+		want string
+	}{
+		{"first", first, numberedLines(20)},
+		{"cannot start", second, "poppobuilder: " + second.Error + "\n"},
+		{"third", third, numberedLines(20)},
+	} {
+		if tt.f.Log == nil {
+			t.Fatalf("%s: the worker does not say where the output is", tt.name)
+		}
+		var got strings.Builder
+		to := logs.Position(tt.f.Log.To)
+		if _, err := logs.Copy(&got, spec.Log, logs.Position(tt.f.Log.From), &to); err != nil || got.String() != tt.want {
+			t.Errorf("%s, at %+v: got %q, %v; want %q", tt.name, *tt.f.Log, got.String(), err, tt.want)
+		}
+	}
+	if started.Log == nil || *started.Log != third.Log.From || *started.Log != second.Log.To {
+		t.Errorf("started at %+v, want where the run before ended: %+v", started.Log, second.Log.To)
+	}
+	if first.Log.To.File != 2 {
+		t.Errorf("first: got %+v, want an end in file 2", first.Log)
+	}
+}
+
+func numberedLines(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "line %07d\n", i)
+	}
+	return b.String()
 }
 
 func TestLargeOutputIsRotated(t *testing.T) {

@@ -232,11 +232,11 @@ func (w *worker) start(spec ipc.RunSpec) {
 	cgroup, warning := w.contain(spec)
 	r, err := startRun(spec, environment(os.Environ(), w.opts.ID, spec), cgroup, warning)
 	if err != nil {
-		w.send(ipc.Finished{Run: spec.ID, Error: err.Error()})
+		w.send(ipc.Finished{Run: spec.ID, Error: err.Error(), Log: r.logRange()})
 		return
 	}
 	w.run = r
-	w.send(ipc.Started{Run: spec.ID, PID: r.tree.leader})
+	w.send(ipc.Started{Run: spec.ID, PID: r.tree.leader, Log: r.from})
 	if warning != "" {
 		w.complain(spec.ID, warning)
 	}

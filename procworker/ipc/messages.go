@@ -58,10 +58,12 @@ type (
 		Metrics map[string]float64 `json:"metrics"`
 	}
 
-	// Started says that a run's command is running.
+	// Started says that a run's command is running. Log is where its output
+	// begins in [RunSpec.Log], for workers that know.
 	Started struct {
-		Run string `json:"run"`
-		PID int    `json:"pid"`
+		Run string       `json:"run"`
+		PID int          `json:"pid"`
+		Log *LogPosition `json:"log,omitempty"`
 	}
 
 	// Finished says that a run is over and that nothing of it is left.
@@ -82,6 +84,8 @@ type (
 		MaxRSSBytes int64  `json:"maxRssBytes"`
 		// LostLines counts the lines of output that the log could not take.
 		LostLines int64 `json:"lostLines,omitempty"`
+		// Log is where the output is in [RunSpec.Log], for workers that know.
+		Log *LogRange `json:"log,omitempty"`
 	}
 
 	// Heartbeat says that the worker is alive. It is sent only by workers
@@ -159,6 +163,18 @@ type LogLimits struct {
 	MaxAgeMS     int64 `json:"maxAgeMs,omitempty"`     // of a rotated file; 0: no limit
 
 	RotateEveryMS int64 `json:"rotateEveryMs,omitempty"` // age of the current file at which it is rotated; 0: no limit
+}
+
+// A LogPosition is a place in a rotated log.
+type LogPosition struct {
+	File   int   `json:"file"`   // the number that the file has or, if it is the current one, will have when it is rotated; from 1
+	Offset int64 `json:"offset"` // in bytes, uncompressed
+}
+
+// A LogRange is a part of a rotated log.
+type LogRange struct {
+	From LogPosition `json:"from"`
+	To   LogPosition `json:"to"`
 }
 
 // MessageType returns "ready".
