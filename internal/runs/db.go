@@ -45,6 +45,7 @@ type DB struct {
 	void    map[string]bool   // ids whose records in the queue are to be removed
 	due     bool              // there is something that Commit has to write
 	file    *file
+	closed  bool
 	damaged *DamagedError // the file is not to be used any more; nil: it is
 	health  Health
 	writing time.Time // since when a Commit waits for the disk; zero: none does
@@ -78,7 +79,9 @@ func Open(path string, o Options) (*DB, error) {
 	if d.fault == nil {
 		d.fault = func(string) error { return nil }
 	}
-	os.Remove(path + compactSuffix) // of a compaction that was cut short
+	for _, suffix := range []string{compactSuffix, restoreSuffix} {
+		os.Remove(path + suffix) // of what was cut short
+	}
 	var err error
 	d.file, err = openFile(path, d.noSync)
 	if damaged, ok := errors.AsType[*DamagedError](err); ok {
@@ -118,17 +121,26 @@ func (d *DB) load() error {
 	})
 }
 
-// Close writes what is not written yet and closes the file.
+// Close writes what is not written yet and closes the file. A second Close does
+// nothing.
 func (d *DB) Close() error {
 	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return nil
+	}
 	d.due = true // with the hints
 	d.mu.Unlock()
 	err := d.Commit()
-	f, damaged := d.current()
-	if damaged == nil {
-		err = errors.Join(err, f.bolt.Close())
+	d.mu.Lock()
+	d.closed = true
+	f, damaged := d.file, d.damaged
+	d.mu.Unlock()
+	if damaged != nil {
+		f.retire()
+		return err
 	}
-	return err
+	return errors.Join(err, f.bolt.Close())
 }
 
 // SetLimits changes what is kept of the history, from the next Commit on.
