@@ -109,7 +109,7 @@ func (d *DB) write(f *file, batch []Run, void map[string]bool, l Limits) (more b
 				ended--
 			}
 		}
-		pruned, err := prune(tx, ended, l, time.Now())
+		pruned, err := prune(tx, ended, l, d.age.now())
 		if err != nil {
 			return err
 		}

@@ -14,7 +14,7 @@ import (
 // Limits bound the history.
 type Limits struct {
 	MaxRuns int           // how many ended runs are kept, the newest; 0: [DefaultHistory]
-	MaxAge  time.Duration // how long after their end; 0: for ever
+	MaxAge  time.Duration // how long after their end; 0: for ever. A clock that jumps forward makes none older.
 }
 
 // Options are how a [DB] is opened. The zero value is fine.
@@ -27,6 +27,8 @@ type Options struct {
 	// when an error is taken for the disk's, and with "written" after it. For
 	// tests. Nil: nobody is called.
 	Fault func(point string) error
+
+	clock clock // zero: the system's
 }
 
 // A DB is a [Store] in a file.
@@ -37,6 +39,7 @@ type DB struct {
 	path   string
 	noSync bool
 	fault  func(string) error
+	age    horizon // of the history
 
 	mu      sync.Mutex // guards what follows; it is never held while a disk is waited for
 	limits  Limits
@@ -76,6 +79,9 @@ func Open(path string, o Options) (*DB, error) {
 		void:   make(map[string]bool),
 		due:    true, // the limits may have been higher
 	}
+	if d.age.clock = o.clock; o.clock.now == nil {
+		d.age.clock = newClock()
+	}
 	if d.fault == nil {
 		d.fault = func(string) error { return nil }
 	}
@@ -106,9 +112,16 @@ func (l Limits) orDefault() Limits {
 // load reads the queue.
 func (d *DB) load() error {
 	return d.file.view(func(tx *bolt.Tx) error {
-		if k, _ := tx.Bucket(bucketRuns).Cursor().Last(); k != nil {
-			d.ids.resume(string(k))
+		var newest time.Time
+		if k, v := tx.Bucket(bucketRuns).Cursor().Last(); k != nil {
+			run, err := decode(k, v)
+			if err != nil {
+				return err
+			}
+			d.ids.resume(run.ID)
+			newest = run.FinishedAt
 		}
+		d.age.start(newest)
 		return tx.Bucket(bucketQueue).ForEach(func(k, v []byte) error {
 			run, err := decode(k, v)
 			if err != nil {
