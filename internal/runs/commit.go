@@ -163,6 +163,7 @@ func (d *DB) replace(damaged *DamagedError) (f *file, err error) {
 	if err != nil {
 		return nil, err
 	}
+	d.rescue(r)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.file, d.damaged = f, nil

@@ -23,6 +23,9 @@ type Options struct {
 	// NoSync leaves it to the system when what is written reaches the disk. For
 	// tests that have no use for a disk.
 	NoSync bool
+	// OnRescue is told of every file that was damaged, or taken away, and has been
+	// replaced. It must not call the store. Nil: nobody is told.
+	OnRescue func(Rescue)
 	// Fault is called by Commit with "write" before the transaction is on disk,
 	// when an error is taken for the disk's, and with "written" after it. For
 	// tests. Nil: nobody is called.
@@ -39,6 +42,7 @@ type DB struct {
 	path   string
 	noSync bool
 	fault  func(string) error
+	rescue func(Rescue)
 	age    horizon // of the history
 
 	mu      sync.Mutex // guards what follows; it is never held while a disk is waited for
@@ -74,10 +78,14 @@ func Open(path string, o Options) (*DB, error) {
 		path:   path,
 		noSync: o.NoSync,
 		fault:  o.Fault,
+		rescue: o.OnRescue,
 		limits: o.Limits.orDefault(),
 		live:   make(map[string]*entry),
 		void:   make(map[string]bool),
 		due:    true, // the limits may have been higher
+	}
+	if d.rescue == nil {
+		d.rescue = func(Rescue) {}
 	}
 	if d.age.clock = o.clock; o.clock.now == nil {
 		d.age.clock = newClock()
@@ -92,8 +100,10 @@ func Open(path string, o Options) (*DB, error) {
 	d.file, err = openFile(path, d.noSync)
 	if damaged, ok := errors.AsType[*DamagedError](err); ok {
 		var r Rescue
-		d.file, r, err = setAside(damaged, d.noSync, true)
-		d.health.Rescue = &r
+		if d.file, r, err = setAside(damaged, d.noSync, true); err == nil {
+			d.health.Rescue = &r
+			d.rescue(r)
+		}
 	}
 	if err != nil {
 		return nil, err

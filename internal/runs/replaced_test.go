@@ -37,8 +37,8 @@ func TestFileThatIsReplacedWhileItIsOpen(t *testing.T) {
 				if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
 					t.Fatal(err)
 				}
-				armed := false
-				db := openStore(t, path, runs.Options{Fault: func(point string) error {
+				armed, told := false, 0
+				db := openStore(t, path, runs.Options{OnRescue: func(runs.Rescue) { told++ }, Fault: func(point string) error {
 					if point != "write" || !armed {
 						return nil
 					}
@@ -65,8 +65,8 @@ func TestFileThatIsReplacedWhileItIsOpen(t *testing.T) {
 					t.Fatal(err)
 				}
 				r := db.Health().Rescue
-				if r == nil || !strings.Contains(r.Problem, "removed or replaced") || r.Salvaged < 301 {
-					t.Errorf("rescued %+v", r)
+				if r == nil || !strings.Contains(r.Problem, "removed or replaced") || r.Salvaged < 301 || told != 1 {
+					t.Errorf("rescued %+v, told %d times", r, told)
 				}
 				if strings.HasPrefix(name, "replaced") {
 					if _, err := os.Stat(r.Aside); err != nil {
