@@ -39,8 +39,9 @@ func (f *file) touch(pages int) {
 	}
 }
 
-// mostTouched is how many pages, of 4 KiB mostly, may be in memory.
-const mostTouched = 1024
+// mostTouched is how many pages, of 4 KiB mostly, may have been used. For each
+// the system may map as many as 16, those that it has beside it.
+const mostTouched = 128
 
 // A DamagedError says that a file of runs is not as it was written.
 type DamagedError struct {
