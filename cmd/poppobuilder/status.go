@@ -156,8 +156,12 @@ func writeStatus(w io.Writer, s *api.Status) {
 	if t := s.Store; t != nil && t.Error != "" {
 		fmt.Fprintf(w, "No new run is accepted since %s, until this is mended: %s\n", t.Since.Local().Format(time.DateTime), t.Error)
 	}
-	if t := s.Store; t != nil && t.Damaged != "" {
-		fmt.Fprintf(w, "The file of runs was damaged: %s; it is kept as %s, and %d runs could be read\n", t.Problem, t.Damaged, t.Salvaged)
+	if t := s.Store; t != nil && t.Problem != "" {
+		kept := "no file was kept"
+		if t.Damaged != "" {
+			kept = "what was there is kept as " + t.Damaged
+		}
+		fmt.Fprintf(w, "The file of runs was damaged: %s; %s, and %d runs could be read\n", t.Problem, kept, t.Salvaged)
 	}
 	writeDropped(w, s.Dropped)
 }

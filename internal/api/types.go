@@ -146,8 +146,8 @@ type LastReload struct {
 type StoreTrouble struct {
 	Error string    `json:"error,omitempty"` // why no new run is accepted; empty: they are
 	Since time.Time `json:"since,omitzero"`  // of the error
-	// Damaged is the damaged file that was set aside when it was found, or
-	// empty; then Problem is what is wrong with it, and Salvaged how many runs
+	// Problem is what was wrong with the file, or empty; then Damaged is where
+	// what was found is kept, or empty if nothing was, and Salvaged how many runs
 	// could be read.
 	Damaged  string `json:"damaged,omitempty"`
 	Problem  string `json:"problem,omitempty"`

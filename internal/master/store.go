@@ -11,14 +11,12 @@ import (
 
 // openRuns opens the queue and history of runs.
 func (m *master) openRuns() (*runs.DB, error) {
-	store, err := runs.Open(filepath.Join(m.paths.State, "runs.db"), runs.Options{Limits: historyLimits(m.loaded.History)})
-	if err != nil {
-		return nil, err
-	}
-	if r := store.Health().Rescue; r != nil {
-		m.log.Warn("the file of runs was damaged and has been set aside", "problem", r.Problem, "file", r.Aside, "salvaged", r.Salvaged)
-	}
-	return store, nil
+	return runs.Open(filepath.Join(m.paths.State, "runs.db"), runs.Options{
+		Limits: historyLimits(m.loaded.History),
+		OnRescue: func(r runs.Rescue) {
+			m.log.Warn("the file of runs was damaged and has been replaced", "problem", r.Problem, "kept", r.Aside, "salvaged", r.Salvaged)
+		},
+	})
 }
 
 // closeRuns ends the use of the store. What it could not write it says: those

@@ -3,6 +3,7 @@ package runs
 import (
 	"cmp"
 	"errors"
+	"io/fs"
 	"maps"
 	"slices"
 	"syscall"
@@ -14,7 +15,11 @@ import (
 // Commit puts what has changed on disk, in one transaction.
 func (d *DB) Commit() error {
 	d.mu.Lock()
-	if !d.due {
+	switch {
+	case d.closed:
+		d.mu.Unlock()
+		return &WriteError{Err: fs.ErrClosed}
+	case !d.due:
 		d.mu.Unlock()
 		return nil
 	}
@@ -81,6 +86,9 @@ func (d *DB) batch() []Run {
 
 // write is the transaction. It reports whether the history is still too long.
 func (d *DB) write(f *file, batch []Run, void map[string]bool, l Limits) (more bool, err error) {
+	if err := f.inPlace(); err != nil {
+		return false, err
+	}
 	ended := f.ended
 	err = f.update(func(tx *bolt.Tx) error {
 		for i := range batch {
@@ -101,7 +109,7 @@ func (d *DB) write(f *file, batch []Run, void map[string]bool, l Limits) (more b
 				ended--
 			}
 		}
-		pruned, err := prune(tx, ended, l, time.Now())
+		pruned, err := prune(tx, ended, l, d.age.now())
 		if err != nil {
 			return err
 		}
@@ -114,7 +122,7 @@ func (d *DB) write(f *file, batch []Run, void map[string]bool, l Limits) (more b
 	}
 	f.ended = ended
 	f.touch(4 * (len(batch) + 1))
-	return more, d.fault("written")
+	return more, cmp.Or(f.inPlace(), d.fault("written"))
 }
 
 // takeBack undoes what could not be written and was not to be kept. The caller
@@ -142,22 +150,28 @@ func (d *DB) condemn(err *DamagedError) {
 	d.damaged, d.due = err, true
 }
 
-// replace sets a file that was damaged while it was open aside. The queue is in
-// memory, so nothing of that is lost.
-func (d *DB) replace(damaged *DamagedError) (*file, error) {
-	f, r, err := setAside(damaged, d.noSync, false)
+// replace puts a new file in the place of one that was damaged, or taken away,
+// while it was open. The queue is in memory, so nothing of that is lost.
+func (d *DB) replace(damaged *DamagedError) (f *file, err error) {
+	old, _ := d.current()
+	var r Rescue
+	if errors.Is(old.inPlace(), errReplaced) {
+		f, r, err = old.restore(d.noSync)
+	} else {
+		f, r, err = setAside(damaged, d.noSync, false)
+	}
 	if err != nil {
 		return nil, err
 	}
+	d.rescue(r)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	// The old one stays open for ever: bolt may hold locks that closing it would
-	// wait for.
 	d.file, d.damaged = f, nil
 	d.health.Rescue = &r
 	for _, e := range d.live {
 		e.dirty = true
 	}
+	old.retire()
 	return f, nil
 }
 
@@ -231,6 +245,9 @@ func (d *DB) read(pages int, fn func(*bolt.Tx) error) error {
 		return damaged
 	}
 	err := f.view(fn)
+	if errors.Is(err, errRetired) {
+		return d.read(pages, fn)
+	}
 	if err == nil {
 		f.touch(pages)
 	}

@@ -14,7 +14,7 @@ import (
 // Limits bound the history.
 type Limits struct {
 	MaxRuns int           // how many ended runs are kept, the newest; 0: [DefaultHistory]
-	MaxAge  time.Duration // how long after their end; 0: for ever
+	MaxAge  time.Duration // how long after their end; 0: for ever. A clock that jumps forward makes none older.
 }
 
 // Options are how a [DB] is opened. The zero value is fine.
@@ -23,10 +23,15 @@ type Options struct {
 	// NoSync leaves it to the system when what is written reaches the disk. For
 	// tests that have no use for a disk.
 	NoSync bool
+	// OnRescue is told of every file that was damaged, or taken away, and has been
+	// replaced. It must not call the store. Nil: nobody is told.
+	OnRescue func(Rescue)
 	// Fault is called by Commit with "write" before the transaction is on disk,
 	// when an error is taken for the disk's, and with "written" after it. For
 	// tests. Nil: nobody is called.
 	Fault func(point string) error
+
+	clock clock // zero: the system's
 }
 
 // A DB is a [Store] in a file.
@@ -37,6 +42,8 @@ type DB struct {
 	path   string
 	noSync bool
 	fault  func(string) error
+	rescue func(Rescue)
+	age    horizon // of the history
 
 	mu      sync.Mutex // guards what follows; it is never held while a disk is waited for
 	limits  Limits
@@ -45,6 +52,7 @@ type DB struct {
 	void    map[string]bool   // ids whose records in the queue are to be removed
 	due     bool              // there is something that Commit has to write
 	file    *file
+	closed  bool
 	damaged *DamagedError // the file is not to be used any more; nil: it is
 	health  Health
 	writing time.Time // since when a Commit waits for the disk; zero: none does
@@ -70,21 +78,32 @@ func Open(path string, o Options) (*DB, error) {
 		path:   path,
 		noSync: o.NoSync,
 		fault:  o.Fault,
+		rescue: o.OnRescue,
 		limits: o.Limits.orDefault(),
 		live:   make(map[string]*entry),
 		void:   make(map[string]bool),
 		due:    true, // the limits may have been higher
 	}
+	if d.rescue == nil {
+		d.rescue = func(Rescue) {}
+	}
+	if d.age.clock = o.clock; o.clock.now == nil {
+		d.age.clock = newClock()
+	}
 	if d.fault == nil {
 		d.fault = func(string) error { return nil }
 	}
-	os.Remove(path + compactSuffix) // of a compaction that was cut short
+	for _, suffix := range []string{compactSuffix, restoreSuffix} {
+		os.Remove(path + suffix) // of what was cut short
+	}
 	var err error
 	d.file, err = openFile(path, d.noSync)
 	if damaged, ok := errors.AsType[*DamagedError](err); ok {
 		var r Rescue
-		d.file, r, err = setAside(damaged, d.noSync, true)
-		d.health.Rescue = &r
+		if d.file, r, err = setAside(damaged, d.noSync, true); err == nil {
+			d.health.Rescue = &r
+			d.rescue(r)
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -103,9 +122,16 @@ func (l Limits) orDefault() Limits {
 // load reads the queue.
 func (d *DB) load() error {
 	return d.file.view(func(tx *bolt.Tx) error {
-		if k, _ := tx.Bucket(bucketRuns).Cursor().Last(); k != nil {
-			d.ids.resume(string(k))
+		var newest time.Time
+		if k, v := tx.Bucket(bucketRuns).Cursor().Last(); k != nil {
+			run, err := decode(k, v)
+			if err != nil {
+				return err
+			}
+			d.ids.resume(run.ID)
+			newest = run.FinishedAt
 		}
+		d.age.start(newest)
 		return tx.Bucket(bucketQueue).ForEach(func(k, v []byte) error {
 			run, err := decode(k, v)
 			if err != nil {
@@ -118,17 +144,26 @@ func (d *DB) load() error {
 	})
 }
 
-// Close writes what is not written yet and closes the file.
+// Close writes what is not written yet and closes the file. A second Close does
+// nothing.
 func (d *DB) Close() error {
 	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return nil
+	}
 	d.due = true // with the hints
 	d.mu.Unlock()
 	err := d.Commit()
-	f, damaged := d.current()
-	if damaged == nil {
-		err = errors.Join(err, f.bolt.Close())
+	d.mu.Lock()
+	d.closed = true
+	f, damaged := d.file, d.damaged
+	d.mu.Unlock()
+	if damaged != nil {
+		f.retire()
+		return err
 	}
-	return err
+	return errors.Join(err, f.bolt.Close())
 }
 
 // SetLimits changes what is kept of the history, from the next Commit on.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -18,9 +19,16 @@ import (
 // A file is an open file of runs, and how many ended ones it has.
 type file struct {
 	path    string
+	handle  *os.File // bolt's
+	info    os.FileInfo
 	bolt    *bolt.DB
+	found   int // how many runs there were when it was opened
 	ended   int
 	touched atomic.Int64 // about how many pages were used since they were released
+
+	mu      sync.Mutex // guards what follows
+	users   int
+	retired bool // not to be used any more
 }
 
 // touch notes that pages were used, and releases them when they are many.
@@ -31,8 +39,9 @@ func (f *file) touch(pages int) {
 	}
 }
 
-// mostTouched is how many pages, of 4 KiB mostly, may be in memory.
-const mostTouched = 1024
+// mostTouched is how many pages, of 4 KiB mostly, may have been used. For each
+// the system may map as many as 16, those that it has beside it.
+const mostTouched = 128
 
 // A DamagedError says that a file of runs is not as it was written.
 type DamagedError struct {
@@ -59,16 +68,47 @@ const lockTimeout = 2 * time.Second
 // openFile opens the file at path, and creates it if there is none. It returns
 // a *DamagedError, a *LockedError, a *[FormatError], or what the system says.
 func openFile(path string, noSync bool) (*file, error) {
+	if err := regular(path); err != nil {
+		return nil, err
+	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the file of runs: %w", err)
 	}
-	opened := false
-	defer func() {
-		if !opened {
-			f.Close()
-		}
-	}()
+	o, err := openHandle(f, path, noSync)
+	if err != nil {
+		f.Close() // unless bolt has
+		return nil, err
+	}
+	return o, nil
+}
+
+// regular returns a *DamagedError if at path is something that is not, and
+// cannot become, a file.
+func regular(path string) error {
+	notRegular := func(mode os.FileMode) error {
+		return &DamagedError{Path: path, Err: fmt.Errorf("it is no regular file: %v", mode)}
+	}
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		return notRegular(info.Mode())
+	}
+	link, errLink := os.Lstat(path)
+	if err == nil || errLink != nil || !isNowhere(err) {
+		return nil // opening it tells what is wrong, if anything is
+	}
+	to, _ := os.Readlink(path)
+	if !filepath.IsAbs(to) {
+		to = filepath.Join(filepath.Dir(path), to)
+	}
+	if dir, errDir := os.Stat(filepath.Dir(to)); errDir == nil && dir.IsDir() && !errors.Is(err, syscall.ELOOP) {
+		return nil
+	}
+	return notRegular(link.Mode())
+}
+
+// openHandle checks and opens a file.
+func openHandle(f *os.File, path string, noSync bool) (*file, error) {
 	if err := f.Chmod(0o600); err != nil {
 		return nil, fmt.Errorf("make the file of runs private: %w", err)
 	}
@@ -79,28 +119,35 @@ func openFile(path string, noSync bool) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := openBolt(path, noSync, func(string, int, os.FileMode) (*os.File, error) {
-		opened = true // from here on bolt closes it
-		return f, nil
-	})
+	db, err := openBolt(path, noSync, &f)
 	if err != nil {
 		return nil, err
 	}
-	opened = true
 	if found.wasteful() {
-		if db, err = compact(db, path, noSync); err != nil {
+		if db, err = compact(db, path, noSync, &f); err != nil {
 			return nil, err
 		}
 	}
-	o := &file{path: path, bolt: db, ended: found.counts[string(bucketRuns)]}
-	if err := o.prepare(); err != nil {
+	ended := found.counts[string(bucketRuns)]
+	o := &file{path: path, handle: f, bolt: db, ended: ended, found: ended + found.counts[string(bucketQueue)]}
+	if o.info, err = f.Stat(); err == nil {
+		err = o.prepare()
+	}
+	if err != nil {
 		return nil, errors.Join(err, o.bolt.Close())
 	}
 	return o, nil
 }
 
-// openBolt opens a file by the given function, or by its path if that is nil.
-func openBolt(path string, noSync bool, open func(string, int, os.FileMode) (*os.File, error)) (db *bolt.DB, err error) {
+// openBolt gives bolt the file f, or if that is nil the one at path, which it
+// sets f to.
+func openBolt(path string, noSync bool, f **os.File) (db *bolt.DB, err error) {
+	open := func(path string, flag int, mode os.FileMode) (_ *os.File, err error) {
+		if *f == nil {
+			*f, err = os.OpenFile(path, flag, mode)
+		}
+		return *f, err
+	}
 	err = guard(path, func() error {
 		db, err = bolt.Open(path, 0o600, &bolt.Options{
 			Timeout:         lockTimeout,
@@ -133,7 +180,7 @@ const (
 // lock takes bolt's own lock on f: nobody must write while it is checked.
 func lock(f *os.File) error {
 	for start := time.Now(); ; {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		err := tryLock(f)
 		switch {
 		case err == nil:
 			return nil
@@ -145,6 +192,8 @@ func lock(f *os.File) error {
 		<-time.After(20 * time.Millisecond)
 	}
 }
+
+func tryLock(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }
 
 // An inspection is what a check has found.
 type inspection struct {
@@ -208,15 +257,23 @@ func (f *file) prepare() error {
 }
 
 // view and update are bolt's, with damage as an error. After a *DamagedError
-// the file may hold locks for ever: it must not be used again, nor closed.
+// the file may hold locks for ever: it must not be used again, nor closed, but
+// retired.
 
 func (f *file) view(fn func(*bolt.Tx) error) error {
+	if !f.enter() {
+		return errRetired
+	}
+	defer f.leave()
 	return guard(f.path, func() error { return f.bolt.View(fn) })
 }
 
 func (f *file) update(fn func(*bolt.Tx) error) error {
 	return guard(f.path, func() error { return f.bolt.Update(fn) })
 }
+
+// errRetired says that there is another file by now.
+var errRetired = errors.New("the file is not in use any more")
 
 // guard runs f. What goes wrong when memory is a file that somebody has cut off
 // or written to, a fault or an assertion of bolt, becomes a *DamagedError.
@@ -238,7 +295,7 @@ const compactSuffix = ".compacting"
 
 // compact writes what an open file has into a new one and puts that in its
 // place. If that fails, the old one stays as it was, and is what it returns.
-func compact(db *bolt.DB, path string, noSync bool) (*bolt.DB, error) {
+func compact(db *bolt.DB, path string, noSync bool, f **os.File) (*bolt.DB, error) {
 	small := path + compactSuffix
 	if err := copyCompact(db, small); err != nil {
 		os.Remove(small)
@@ -250,12 +307,13 @@ func compact(db *bolt.DB, path string, noSync bool) (*bolt.DB, error) {
 	if err := errors.Join(os.Rename(small, path), syncDir(filepath.Dir(path))); err != nil {
 		return nil, fmt.Errorf("replace the file of runs by a smaller one: %w", err)
 	}
-	return openBolt(path, noSync, nil)
+	*f = nil
+	return openBolt(path, noSync, f)
 }
 
 func copyCompact(from *bolt.DB, path string) error {
 	os.Remove(path)
-	to, err := openBolt(path, true, nil)
+	to, err := openBolt(path, true, new(*os.File))
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -13,7 +14,7 @@ import (
 
 // A Rescue tells what became of a damaged file.
 type Rescue struct {
-	Aside    string // where it is kept
+	Aside    string // where it is kept; empty: nowhere, it was removed
 	Problem  string // what is wrong with it
 	Salvaged int    // runs that could be read, and are in the new file
 }
@@ -38,28 +39,53 @@ func setAside(damaged *DamagedError, noSync, queue bool) (*file, Rescue, error) 
 	return f, r, nil
 }
 
-// moveAside renames a file that is damaged.
+// moveAside renames what is damaged, and returns "" if nothing is there.
 func moveAside(path string) (aside string, err error) {
-	if aside, err = nameAside(path, time.Now()); err != nil {
+	if aside, err = nameAside(path); err != nil {
 		return "", err
 	}
-	if err := os.Rename(path, aside); err != nil {
+	if err := os.Rename(path, aside); errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	} else if err != nil {
 		return "", err
 	}
+	dropAside(path)
 	return aside, syncDir(filepath.Dir(path))
 }
 
+const (
+	asideSuffix = ".damaged-"
+	// asideTime makes names that sort by time.
+	asideTime = "20060102T150405.000000000Z"
+	// mostAside is how many damaged files are kept: the first, because what
+	// follows may come of it, and the latest ones.
+	mostAside = 3
+)
+
 // nameAside finds a name that says what the file is and that nothing has.
-func nameAside(path string, now time.Time) (string, error) {
-	base := path + ".damaged-" + now.UTC().Format("20060102T150405Z")
-	name := base
-	for i := 2; ; i++ {
+func nameAside(path string) (string, error) {
+	for {
+		name := path + asideSuffix + time.Now().UTC().Format(asideTime)
 		if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
 			return name, nil
 		} else if err != nil {
 			return "", err
 		}
-		name = fmt.Sprintf("%s-%d", base, i)
+	}
+}
+
+// dropAside removes damaged files that are too many, if it can. What is no file
+// stays.
+func dropAside(path string) {
+	entries, _ := os.ReadDir(filepath.Dir(path)) // sorted
+	var kept []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), filepath.Base(path)+asideSuffix) && e.Type().IsRegular() {
+			kept = append(kept, e.Name())
+		}
+	}
+	for i := 1; i <= len(kept)-mostAside; i++ {
+		os.Remove(filepath.Join(filepath.Dir(path), kept[i]))
 	}
 }
 
@@ -68,6 +94,9 @@ const salvageBatch = 2000
 
 // salvage copies the runs that can be read in a damaged file.
 func (f *file) salvage(from string, queue bool) (salvaged int, err error) {
+	if info, err := os.Stat(from); err != nil || !info.Mode().IsRegular() {
+		return 0, nil // there is nothing to be read, or nothing that ends
+	}
 	source, err := os.Open(from)
 	if err != nil {
 		return 0, err
