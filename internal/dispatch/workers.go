@@ -190,9 +190,6 @@ func (d *Dispatcher) end(l *lane, state runs.State, exit runs.Exit) {
 		l.due = d.dueAtEnd(l)
 	}
 	l.renewed = false
-	if queued == nil {
-		delete(l.byHand, a.run.Origin)
-	}
 	d.logEnd(ended, queued)
 	d.announce(ended, queued)
 	for _, c := range a.ended {
@@ -217,6 +214,7 @@ func (d *Dispatcher) next(l *lane, run runs.Run, state runs.State, now time.Time
 		Origin:   run.Origin,
 		Attempt:  run.Attempt + 1,
 		Failures: run.Failures,
+		ByHand:   run.ByHand,
 		Args:     run.Args,
 	}
 	switch state {
