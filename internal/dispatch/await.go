@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/poppobuilder/poppobuilder/internal/runs"
 )
@@ -39,21 +40,22 @@ func (d *Dispatcher) Await(ctx context.Context, id string) (runs.Run, error) {
 	case <-d.closed:
 		return runs.Run{}, ErrStopping
 	case <-ctx.Done():
-		d.post(func() { d.forsake(id, ended) })
+		d.post(func() { d.forsake(ended) })
 		return runs.Run{}, ctx.Err()
 	}
 }
 
-// forsake forgets somebody who waits no longer.
-func (d *Dispatcher) forsake(id string, waiter chan runs.Run) {
-	var left []chan runs.Run
-	for _, c := range d.awaited[id] {
-		if c != waiter {
-			left = append(left, c)
+// forsake forgets somebody who waits no longer, for whichever run.
+func (d *Dispatcher) forsake(waiter chan runs.Run) {
+	for id, waiters := range d.awaited {
+		i := slices.Index(waiters, waiter)
+		if i < 0 {
+			continue
 		}
-	}
-	if d.awaited[id] = left; left == nil {
-		delete(d.awaited, id)
+		if d.awaited[id] = slices.Delete(waiters, i, i+1); len(d.awaited[id]) == 0 {
+			delete(d.awaited, id)
+		}
+		return
 	}
 }
 
