@@ -102,7 +102,8 @@ type Dispatcher struct {
 	strategy schedule.Strategy
 	lanes    map[string]*lane
 	workers  map[int]*worker
-	idle     []int // numbers of the idle workers, the one that waits longest first
+	leaving  map[int]bool // numbers of the workers that get no more runs, until they are removed
+	idle     []int        // numbers of the idle workers, the one that waits longest first
 	draining bool
 	recalled bool                       // what an earlier daemon has left was taken over
 	looking  *time.Timer                // fires when lanes have to look at the wall clock; nil: none has
@@ -149,6 +150,7 @@ func New(o Options) *Dispatcher {
 		strategy: o.Settings.Strategy.New(),
 		lanes:    make(map[string]*lane),
 		workers:  make(map[int]*worker),
+		leaving:  make(map[int]bool),
 		awaited:  make(map[string][]chan runs.Run),
 	}
 	if d.wall = o.WallClock; d.wall == nil {

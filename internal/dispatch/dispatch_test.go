@@ -500,6 +500,33 @@ func TestRetiredWorkerFinishesFirst(t *testing.T) {
 	})
 }
 
+// A worker that is to go may have been about to become ready. The next one with
+// its number is another.
+func TestWorkerThatBecomesReadyWhileItLeavesGetsNothing(t *testing.T) {
+	for name, leave := range map[string]func(*fixture){
+		"retired": func(f *fixture) { f.Retire(0, func() {}) },
+		"leaving": func(f *fixture) { f.WorkerLeaving(0) },
+		"restarted": func(f *fixture) { // before anybody could keep it from that
+			f.WorkerReady(0, 1)
+			f.Retire(0, func() {})
+			f.WorkerGone(0, 1)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			serve(t, 0, defaults(), func(t *testing.T, f *fixture) {
+				leave(f)
+				f.WorkerReady(0, 2)
+				f.set(agent("a"))
+				f.want()
+				f.WorkerGone(0, 2)
+				f.WorkerRemoved(0)
+				f.WorkerReady(0, 3)
+				f.want("0 run a")
+			})
+		})
+	}
+}
+
 // A worker that somebody told to shut down is about to end, whoever it was.
 func TestWorkerThatShutsDownGetsNothingMore(t *testing.T) {
 	serve(t, 1, defaults(), func(t *testing.T, f *fixture) {

@@ -14,15 +14,19 @@ import (
 // WorkerReady tells that a generation of a worker accepts work.
 func (d *Dispatcher) WorkerReady(n int, generation uint64) {
 	d.post(func() {
-		d.workers[n] = &worker{generation: generation}
-		d.idle = append(d.idle, n)
+		w := &worker{generation: generation, leaving: d.leaving[n]}
+		d.workers[n] = w
+		if !w.leaving {
+			d.idle = append(d.idle, n)
+		}
 	})
 }
 
 // WorkerLeaving tells that a worker is about to be stopped: it gets no more
-// runs.
+// runs, whatever becomes of it until it is removed.
 func (d *Dispatcher) WorkerLeaving(n int) {
 	d.post(func() {
+		d.leaving[n] = true
 		if w := d.workers[n]; w != nil {
 			w.leaving = true
 			d.unidle(n)
@@ -32,9 +36,10 @@ func (d *Dispatcher) WorkerLeaving(n int) {
 
 // Retire lets a worker finish what it has, gives it nothing more, and calls
 // idle, from the loop, when it has nothing. A worker that is not ready has
-// nothing.
+// nothing, and gets nothing if it becomes ready before it is removed.
 func (d *Dispatcher) Retire(n int, idle func()) {
 	d.post(func() {
+		d.leaving[n] = true
 		w := d.workers[n]
 		if w == nil || w.lane == nil {
 			if w != nil {
@@ -63,6 +68,12 @@ func (d *Dispatcher) WorkerGone(n int, generation uint64) {
 			d.end(w.lane, runs.Interrupted, runs.Exit{Error: fmt.Sprintf("worker %d ended while it had the run", n)})
 		}
 	})
+}
+
+// WorkerRemoved tells that a worker is gone for good: the next one with its
+// number is another.
+func (d *Dispatcher) WorkerRemoved(n int) {
+	d.post(func() { delete(d.leaving, n) })
 }
 
 // RunStarted tells that a run's command is running.
