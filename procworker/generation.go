@@ -86,6 +86,8 @@ func (g *generation) waitExit() {
 	g.proc.wait()
 }
 
+func (g *generation) kill() { g.killOnce.Do(func() { close(g.killed) }) }
+
 // watch returns nil when the child has ended or was killed, and otherwise the
 // reason why it is to be stopped.
 func (g *generation) watch(ctx context.Context, ready func()) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"strings"
 	"syscall"
 	"testing"
@@ -77,6 +78,30 @@ func TestKillCutsGracesShort(t *testing.T) {
 		t.Errorf("Serve = %v, want killed by SIGKILL", err)
 	}
 	w.Kill() // nothing runs
+}
+
+func TestKillOfOneGeneration(t *testing.T) {
+	t.Parallel()
+	w := asChild(t, "ignore")
+	s := serve(t, w).awaitReady()
+	for _, generation := range []uint64{0, 2, math.MaxUint64} {
+		if w.KillGeneration(generation) {
+			t.Errorf("generation %d was killed, while the first runs", generation)
+		}
+	}
+	if !w.KillGeneration(1) {
+		t.Error("the first generation was not killed")
+	}
+	var exit *procworker.ExitError
+	if err := s.end(); !errors.As(err, &exit) || exit.Signal != syscall.SIGKILL {
+		t.Errorf("Serve = %v, want killed by SIGKILL", err)
+	}
+	s = serve(t, w).awaitReady()
+	if w.KillGeneration(1) {
+		t.Error("the first generation was killed, while the second runs")
+	}
+	w.KillGeneration(2)
+	_ = s.end()
 }
 
 func TestHeartbeat(t *testing.T) {

@@ -224,8 +224,21 @@ func (w *Worker) Kill() {
 	g := w.current
 	w.mu.Unlock()
 	if g != nil {
-		g.killOnce.Do(func() { close(g.killed) })
+		g.kill()
 	}
+}
+
+// KillGeneration is Kill of that generation only. It reports whether that is the
+// one that runs.
+func (w *Worker) KillGeneration(generation uint64) bool {
+	w.mu.Lock()
+	g := w.current
+	w.mu.Unlock()
+	if g == nil || g.number != generation {
+		return false
+	}
+	g.kill()
+	return true
 }
 
 // SetStop replaces Stop. A stop in progress takes it up with its next step.

@@ -46,14 +46,16 @@ func (d *Dispatcher) Await(ctx context.Context, id string, until runs.Until) (ru
 	case <-d.closed:
 		return runs.Run{}, ErrStopping
 	case <-ctx.Done():
-		d.post(func() { d.forsake(id, reached) })
+		d.post(func() { d.forsake(reached) })
 		return runs.Run{}, ctx.Err()
 	}
 }
 
-// forsake forgets somebody who waits no longer.
-func (d *Dispatcher) forsake(id string, run chan<- runs.Run) {
-	d.keepWaiting(id, func(w waiter) bool { return w.run != run })
+// forsake forgets somebody who waits no longer, for whichever run.
+func (d *Dispatcher) forsake(run chan<- runs.Run) {
+	for id := range d.awaited {
+		d.keepWaiting(id, func(w waiter) bool { return w.run != run })
+	}
 }
 
 // keepWaiting forgets those who wait for a run, except for some.

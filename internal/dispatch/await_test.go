@@ -124,6 +124,25 @@ func TestAwaitStartAndEnd(t *testing.T) {
 	})
 }
 
+// Who gives up is forgotten, whichever run he had come to wait for.
+func TestAwaitThatIsGivenUpLeavesNothing(t *testing.T) {
+	serve(t, 2, defaults(), func(t *testing.T, f *fixture) {
+		f.set(agent("a"))
+		ctx, cancel := context.WithCancel(t.Context())
+		c := f.await(ctx, f.lastRun(0).ID)
+		f.WorkerGone(0, 1)
+		synctest.Wait()
+		cancel()
+		if got := <-c; got.err != context.Canceled {
+			t.Errorf("Await = %+v, want context.Canceled", got)
+		}
+		synctest.Wait()
+		if n, err := f.Waiters(t.Context()); n != 0 || err != nil {
+			t.Errorf("%d still wait, %v", n, err)
+		}
+	})
+}
+
 func TestArgumentsFollowTheCommandInAllAttempts(t *testing.T) {
 	serve(t, 1, defaults(), func(t *testing.T, f *fixture) {
 		a := agent("a")

@@ -82,7 +82,6 @@ func (d *Dispatcher) runNow(id string, args []string) (runs.Run, error) {
 		l.queue = append(l.queue, run)
 		l.due = time.Time{}
 	}
-	l.ask(run)
 	d.settle(l)
 	return run, nil
 }

@@ -14,8 +14,9 @@
 //
 // # When a project runs
 //
-// A project with an interval is due that long after its last run ended, and at
-// once when it was just added or enabled. One with a cron expression is due at
+// A project with an interval is due that long after its last run ended, but not
+// within a second of the start of that, and at once when it was just added or
+// enabled. One with a cron expression is due at
 // its times; a time is served by the first run that starts at or after it, so
 // that those that pass while a run waits or executes, while the project is
 // paused or while no daemon runs lead to one run, not to many. Outside of its
@@ -102,7 +103,8 @@ type Dispatcher struct {
 	strategy schedule.Strategy
 	lanes    map[string]*lane
 	workers  map[int]*worker
-	idle     []int // numbers of the idle workers, the one that waits longest first
+	leaving  map[int]bool // numbers of the workers that get no more runs, until they are removed
+	idle     []int        // numbers of the idle workers, the one that waits longest first
 	draining bool
 	recalled bool                // what an earlier daemon has left was taken over
 	looking  *time.Timer         // fires when lanes have to look at the wall clock; nil: none has
@@ -149,6 +151,7 @@ func New(o Options) *Dispatcher {
 		strategy: o.Settings.Strategy.New(),
 		lanes:    make(map[string]*lane),
 		workers:  make(map[int]*worker),
+		leaving:  make(map[int]bool),
 		awaited:  make(map[string][]waiter),
 	}
 	if d.wall = o.WallClock; d.wall == nil {

@@ -197,10 +197,34 @@ func TestNewProjectIsDueAtOnceAndThenAfterItsInterval(t *testing.T) {
 func TestIntervalZeroMakesAService(t *testing.T) {
 	serve(t, 1, defaults(), func(t *testing.T, f *fixture) {
 		f.set(agent("a", every(0)))
-		for range 3 {
+		for _, length := range []time.Duration{time.Second, time.Minute, time.Second} {
 			f.want("0 run a")
+			time.Sleep(length)
 			f.finish(0, 0)
 		}
+		f.want("0 run a")
+	})
+}
+
+// A command that ends at once does not keep the machine busy.
+func TestRunsOfAProjectStartASecondApart(t *testing.T) {
+	serve(t, 1, defaults(), func(t *testing.T, f *fixture) {
+		f.set(agent("a", every(100*time.Millisecond)))
+		for range 3 {
+			f.want("0 run a")
+			time.Sleep(300 * time.Millisecond)
+			f.finish(0, 0)
+			time.Sleep(700*time.Millisecond - time.Nanosecond)
+			f.want()
+			time.Sleep(time.Nanosecond)
+		}
+		f.want("0 run a")
+		f.finish(0, 0)
+		f.want()
+		if _, err := f.RunNow(t.Context(), "a"); err != nil {
+			t.Fatal(err)
+		}
+		f.want("0 run a") // somebody asked
 	})
 }
 
@@ -223,6 +247,7 @@ func TestIdleWorkersTakeTurns(t *testing.T) {
 		f.set(agent("a", every(0)))
 		for _, n := range []int{0, 1, 2, 0} {
 			f.want(fmt.Sprintf("%d run a", n))
+			time.Sleep(time.Second)
 			f.finish(n, 0)
 		}
 	})
@@ -521,6 +546,33 @@ func TestRetiredWorkerFinishesFirst(t *testing.T) {
 		<-idle
 		f.want()
 	})
+}
+
+// A worker that is to go may have been about to become ready. The next one with
+// its number is another.
+func TestWorkerThatBecomesReadyWhileItLeavesGetsNothing(t *testing.T) {
+	for name, leave := range map[string]func(*fixture){
+		"retired": func(f *fixture) { f.Retire(0, func() {}) },
+		"leaving": func(f *fixture) { f.WorkerLeaving(0) },
+		"restarted": func(f *fixture) { // before anybody could keep it from that
+			f.WorkerReady(0, 1)
+			f.Retire(0, func() {})
+			f.WorkerGone(0, 1)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			serve(t, 0, defaults(), func(t *testing.T, f *fixture) {
+				leave(f)
+				f.WorkerReady(0, 2)
+				f.set(agent("a"))
+				f.want()
+				f.WorkerGone(0, 2)
+				f.WorkerRemoved(0)
+				f.WorkerReady(0, 3)
+				f.want("0 run a")
+			})
+		})
+	}
 }
 
 // A worker that somebody told to shut down is about to end, whoever it was.

@@ -29,14 +29,13 @@ type lane struct {
 	window *calendar.Window // the hours in which they start; nil: always
 	served time.Time        // by the wall clock: the times up to this one are done with
 
-	queue   []runs.Run      // queued runs, the oldest first
-	byHand  map[string]bool // by origin: those that somebody asked for
-	waiting bool            // the strategy has it
-	active  *active         // the run that executes
-	due     time.Time       // when the interval is over; zero: not counting
-	lastEnd time.Time
-	renewed bool      // was added or enabled anew while its run executed: due when that has ended
-	last    *runs.Run // the run that ended last
+	queue              []runs.Run // queued runs, the oldest first
+	waiting            bool       // the strategy has it
+	active             *active    // the run that executes
+	due                time.Time  // when the interval is over; zero: not counting
+	lastStart, lastEnd time.Time
+	renewed            bool      // was added or enabled anew while its run executed: due when that has ended
+	last               *runs.Run // the run that ended last
 
 	next  moment      // what a lane that rests or whose queue waits, waits for
 	alarm *time.Timer // fires when there may be something to do by the monotonic clock
@@ -64,7 +63,7 @@ func (l *lane) ready(now, wall time.Time) (int, moment) {
 		switch {
 		case run.NotBefore.After(now):
 			m.at = run.NotBefore
-		case l.window != nil && !l.askedFor(run) && !l.window.Open(wall):
+		case l.window != nil && !run.ByHand && !l.window.Open(wall):
 			m = moment{at: l.window.Opens(wall), wall: true, why: WhyHours}
 		default:
 			return i, moment{}
@@ -74,20 +73,6 @@ func (l *lane) ready(now, wall time.Time) (int, moment) {
 		}
 	}
 	return -1, next
-}
-
-// askedFor reports whether somebody asked for a run, or for one that it goes on
-// with.
-func (l *lane) askedFor(run runs.Run) bool {
-	return run.Reason == runs.Manual || l.byHand[run.Origin]
-}
-
-// ask notes that somebody asked for a run.
-func (l *lane) ask(run runs.Run) {
-	if l.byHand == nil {
-		l.byHand = make(map[string]bool)
-	}
-	l.byHand[run.Origin] = true
 }
 
 // runnable reports whether new runs of a lane's project may be queued.
@@ -132,7 +117,7 @@ func (d *Dispatcher) settle(l *lane) {
 	}
 	d.strategy.Push(l.item()) // again, when it waits already: its share may have changed
 	l.waiting = true
-	if l.window != nil && !l.askedFor(l.queue[i]) { // so the window is open
+	if l.window != nil && !l.queue[i].ByHand { // so the window is open
 		l.look = l.window.Closes(wall)
 	}
 }

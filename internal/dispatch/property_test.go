@@ -26,7 +26,7 @@ import (
 func TestInvariants(t *testing.T) {
 	kinds := []string{
 		"ready", "ready", "gone", "finish", "finish", "finish", "started", "run", "run", "cancel",
-		"projects", "projects", "configure", "jump", "leaving", "retire", "sleep", "sleep", "drain",
+		"projects", "projects", "configure", "jump", "leaving", "retire", "removed", "sleep", "sleep", "drain",
 	}
 	step := rapid.Custom(func(t *rapid.T) step {
 		return step{
@@ -63,6 +63,7 @@ type world struct {
 	mu       sync.Mutex // guards what follows, and errors
 	workers  [worldSize]member
 	retiring [worldSize]bool // who retired it waits to hear that it is idle
+	leaving  [worldSize]bool // whoever has this number gets nothing more
 	projects map[string]project.Project
 	draining bool
 	ended    map[string]runs.State
@@ -191,7 +192,7 @@ func (w *world) do(ctx context.Context, s step) {
 	case "ready":
 		if !was.ready {
 			w.mu.Lock()
-			*m = member{generation: was.generation + 1, ready: true}
+			*m = member{generation: was.generation + 1, ready: true, leaving: w.leaving[s.a]}
 			w.mu.Unlock()
 			w.WorkerReady(s.a, was.generation+1)
 		}
@@ -236,9 +237,15 @@ func (w *world) do(ctx context.Context, s step) {
 		_ = w.Configure(ctx, settings)
 	case "leaving":
 		w.mu.Lock()
-		m.leaving = m.ready
+		m.leaving, w.leaving[s.a] = m.ready, true
 		w.mu.Unlock()
 		w.WorkerLeaving(s.a)
+	case "removed":
+		w.gone(s.a)
+		w.mu.Lock()
+		w.leaving[s.a] = false
+		w.mu.Unlock()
+		w.WorkerRemoved(s.a)
 	case "retire":
 		w.retire(s.a)
 	case "jump":
@@ -287,8 +294,9 @@ func (w *world) retire(n int) {
 	w.mu.Lock()
 	m := &w.workers[n]
 	generation, again := m.generation, w.retiring[n]
-	m.leaving = m.ready
-	w.retiring[n] = true
+	if !again {
+		m.leaving, w.leaving[n], w.retiring[n] = m.ready, true, true
+	}
 	w.mu.Unlock()
 	if again {
 		return

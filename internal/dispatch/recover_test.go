@@ -255,3 +255,63 @@ func TestClaimThatCannotBeWrittenIsTakenBack(t *testing.T) {
 		f.wantRuns("a", "succeeded schedule", "running schedule")
 	})
 }
+
+// fail reports that the run of worker 0 failed.
+func (f *durableFixture) fail() {
+	code := 1
+	f.RunFinished(0, 1, ipc.Finished{Run: f.db.List(runs.Filter{State: runs.Running})[0].ID, ExitCode: &code})
+}
+
+func (f *durableFixture) ask(id string) {
+	f.t.Helper()
+	if _, err := f.RunNow(f.t.Context(), id); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// A restart changes nothing of what may start outside of the active hours.
+func TestRunByHandIsOneAfterARestart(t *testing.T) {
+	office := agent("a", hours("08:00", "20:00"))
+	durable(t, func(t *testing.T, f *durableFixture) {
+		f.set(office)
+		f.want() // it is midnight
+		f.ask("a")
+		f.want("0 run a")
+		f.crash()
+		f.set(office)
+		f.want("0 run a") // it was cut short
+		f.fail()
+		f.want()
+		f.crash()
+		f.set(office)
+		time.Sleep(5 * time.Second)
+		f.want("0 run a") // it failed
+	})
+}
+
+func TestRunThatIsExpeditedIsOneByHand(t *testing.T) {
+	office := agent("a", hours("08:00", "20:00"))
+	durable(t, func(t *testing.T, f *durableFixture) {
+		f.set(office)
+		time.Sleep(20*time.Hour - time.Second)
+		f.want("0 run a")
+		f.fail()
+		time.Sleep(time.Minute)
+		f.want() // the retry of a run that was due waits for the morning
+
+		f.full.Store(true)
+		if _, err := f.RunNow(t.Context(), "a"); err == nil {
+			t.Fatal("a run was accepted on a full disk")
+		}
+		f.full.Store(false)
+		time.Sleep(10 * time.Second)
+		f.want() // what was refused has changed nothing
+
+		f.ask("a")
+		f.want("1 run a")
+		f.crash()
+		f.set(office)
+		time.Sleep(5 * time.Second) // it is the second attempt that is cut short
+		f.want("0 run a")
+	})
+}

@@ -85,7 +85,7 @@ func (d *Dispatcher) share() {
 // goesOn reports whether a run that has had its slice would be the next one
 // anyway. It has another slice then.
 func (d *Dispatcher) goesOn(l *lane) bool {
-	if l.project.Config.Paused || l.window != nil && !l.askedFor(l.active.run) && !l.window.Open(d.wall()) {
+	if l.project.Config.Paused || l.window != nil && !l.active.run.ByHand && !l.window.Open(d.wall()) {
 		return false
 	}
 	d.charge(l)

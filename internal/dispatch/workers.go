@@ -15,15 +15,19 @@ import (
 // WorkerReady tells that a generation of a worker accepts work.
 func (d *Dispatcher) WorkerReady(n int, generation uint64) {
 	d.post(func() {
-		d.workers[n] = &worker{generation: generation}
-		d.idle = append(d.idle, n)
+		w := &worker{generation: generation, leaving: d.leaving[n]}
+		d.workers[n] = w
+		if !w.leaving {
+			d.idle = append(d.idle, n)
+		}
 	})
 }
 
 // WorkerLeaving tells that a worker is about to be stopped: it gets no more
-// runs.
+// runs, whatever becomes of it until it is removed.
 func (d *Dispatcher) WorkerLeaving(n int) {
 	d.post(func() {
+		d.leaving[n] = true
 		if w := d.workers[n]; w != nil {
 			w.leaving = true
 			d.unidle(n)
@@ -33,9 +37,10 @@ func (d *Dispatcher) WorkerLeaving(n int) {
 
 // Retire lets a worker finish what it has, gives it nothing more, and calls
 // idle, from the loop, when it has nothing. A worker that is not ready has
-// nothing.
+// nothing, and gets nothing if it becomes ready before it is removed.
 func (d *Dispatcher) Retire(n int, idle func()) {
 	d.post(func() {
+		d.leaving[n] = true
 		w := d.workers[n]
 		if w == nil || w.lane == nil {
 			if w != nil {
@@ -64,6 +69,12 @@ func (d *Dispatcher) WorkerGone(n int, generation uint64) {
 			d.end(w.lane, runs.Interrupted, runs.Exit{Error: fmt.Sprintf("worker %d ended while it had the run", n)})
 		}
 	})
+}
+
+// WorkerRemoved tells that a worker is gone for good: the next one with its
+// number is another.
+func (d *Dispatcher) WorkerRemoved(n int) {
+	d.post(func() { delete(d.leaving, n) })
 }
 
 // RunStarted tells that a run's command is running.
@@ -194,7 +205,7 @@ func (d *Dispatcher) end(l *lane, state runs.State, exit runs.Exit) {
 		d.log.Error("end run", "project", a.run.Project, "run", a.run.ID, "error", err)
 		ended = a.run
 	}
-	l.last, l.lastEnd, l.due = &ended, now, time.Time{}
+	l.last, l.lastStart, l.lastEnd, l.due = &ended, a.started, now, time.Time{}
 	switch {
 	case queued != nil:
 		queued.NotBefore = next.NotBefore // with its monotonic reading, which no store keeps
@@ -205,9 +216,6 @@ func (d *Dispatcher) end(l *lane, state runs.State, exit runs.Exit) {
 		l.due = d.dueAtEnd(l)
 	}
 	l.renewed = false
-	if queued == nil {
-		delete(l.byHand, a.run.Origin)
-	}
 	d.logEnd(ended, queued)
 	d.announce(ended, queued)
 	for _, c := range a.ended {
@@ -232,6 +240,7 @@ func (d *Dispatcher) next(l *lane, run runs.Run, state runs.State, now time.Time
 		Origin:   run.Origin,
 		Attempt:  run.Attempt + 1,
 		Failures: run.Failures,
+		ByHand:   run.ByHand,
 		Args:     run.Args,
 	}
 	switch state {

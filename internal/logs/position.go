@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"sync"
 )
@@ -49,6 +50,9 @@ func End(path string) (Position, error) {
 func (w *Writer) Position() (Position, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if info, err := os.Stat(w.path); err == nil && !info.Mode().IsRegular() { // which has no places, and whose opening may wait
+		return Position{}, fmt.Errorf("find the end of log %s: it is no regular file", w.path)
+	}
 	end, err := End(w.path)
 	end.File = max(end.File, w.number+1)
 	return end, err

@@ -78,7 +78,13 @@ func play(kind string) int {
 			var body ipc.Cancel
 			_ = m.Decode(&body)
 			tell(ipc.Finished{Run: body.Run, ExitCode: &zero, Reason: body.Reason})
+		case "reload":
+			tell(ipc.Error{Error: "I am told of a reload"})
 		case "shutdown":
+			if kind == "closing" {
+				_ = conn.Close()
+				select {}
+			}
 			return 0
 		}
 	}

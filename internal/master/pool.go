@@ -140,6 +140,7 @@ func (p *pool) Serve(ctx context.Context) error {
 
 // forget takes a slot out whose worker is gone.
 func (p *pool) forget(s *slot) {
+	p.dispatch.WorkerRemoved(s.n)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lost = p.lost.plus(s.losses())
@@ -372,13 +373,19 @@ func (p *pool) losses() losses {
 	return total
 }
 
-// broadcast queues a message for every worker that runs.
+// broadcast queues a message for every worker that runs and stays.
 func (p *pool) broadcast(message ipc.Body) {
 	for _, s := range p.members() {
-		if s.worker.Snapshot().State == procworker.StateReady {
+		if !p.isLeaving(s) && s.worker.Snapshot().State == procworker.StateReady {
 			s.send(s.generation(), message)
 		}
 	}
+}
+
+func (p *pool) isLeaving(s *slot) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return s.leaving
 }
 
 // members returns the slots, by number.
@@ -411,9 +418,7 @@ func (p *pool) Replace(n int, generation uint64, why string) {
 	p.mu.Lock()
 	s := p.slots[n]
 	p.mu.Unlock()
-	if s == nil || s.generation() != generation {
-		return
+	if s != nil && s.worker.KillGeneration(generation-s.base) {
+		p.o.log.Error("worker is replaced", "worker", n, "reason", why)
 	}
-	p.o.log.Error("worker is replaced", "worker", n, "reason", why)
-	s.worker.Kill()
 }

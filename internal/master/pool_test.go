@@ -13,6 +13,7 @@ import (
 
 	"github.com/poppobuilder/poppobuilder/internal/api"
 	"github.com/poppobuilder/poppobuilder/internal/runs"
+	"github.com/poppobuilder/poppobuilder/procworker"
 	"github.com/poppobuilder/poppobuilder/procworker/ipc"
 	"github.com/poppobuilder/poppobuilder/supervisor"
 )
@@ -108,12 +109,20 @@ func TestPoolThatShrinksLetsRunsEnd(t *testing.T) {
 	if !leaving || removing {
 		t.Fatalf("worker 1 is leaving: %v, and being removed: %v", leaving, removing)
 	}
+	f.broadcast(ipc.Reload{})
 	for _, id := range []string{"a", "b"} {
 		if _, err := f.dispatch.Cancel(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
 	}
 	f.until("one worker", func() bool { return len(f.members()) == 1 })
+	told := func(n int) bool {
+		return strings.Contains(f.logged.String(), fmt.Sprintf(`msg="worker reports an error" worker=%d`, n))
+	}
+	f.until("worker 0 to be told of the reload", func() bool { return told(0) })
+	if told(1) { // its answer would have come before the end of its run
+		t.Error("a worker on its way out is told of a reload")
+	}
 }
 
 // The first start may never come to an end; a reload that mends the reason
@@ -369,4 +378,23 @@ func descriptors(t *testing.T) int {
 		t.Skip("counting descriptors needs /proc")
 	}
 	return len(entries)
+}
+
+// A worker that is on its way out need not read what it is sent any more.
+func TestPoolThatShrinksReplacesNobody(t *testing.T) {
+	f := start(t, testSettings(2, "closing"))
+	f.untilUp(2)
+	s := f.members()[1]
+	f.apply(testSettings(1, "closing"))
+	f.until("the end of its channel", func() bool {
+		return s.worker.Snapshot().State == procworker.StateStopping && s.worker.Send(t.Context(), ipc.Reload{}) != nil
+	})
+	for range 2 { // when the second is taken, the first has been dealt with
+		s.send(s.generation(), ipc.Reload{})
+	}
+	f.until("the messages to be taken", func() bool { return len(s.outbox) == 0 })
+	if logged := f.logged.String(); strings.Contains(logged, "worker is replaced") {
+		t.Errorf("the log says %s", logged)
+	}
+	f.kill()
 }

@@ -192,13 +192,21 @@ func (s *slot) deliver() {
 			ctx, cancel := context.WithTimeout(context.Background(), sendTimeout)
 			err := s.worker.SendTo(ctx, l.generation-s.base, l.message)
 			cancel()
-			if err != nil && !errors.Is(err, procworker.ErrStaleGeneration) {
+			if err != nil && !errors.Is(err, procworker.ErrStaleGeneration) && !s.stopping() {
 				s.pool.Replace(s.n, l.generation, fmt.Sprintf("send %s: %v", l.message.MessageType(), err))
 			}
 		case <-s.closed:
 			return
 		}
 	}
+}
+
+// stopping reports whether the worker is being stopped: then it need not read.
+func (s *slot) stopping() bool {
+	s.pool.mu.Lock()
+	removing := s.removing
+	s.pool.mu.Unlock()
+	return removing || s.worker.Snapshot().State == procworker.StateStopping
 }
 
 // sendTimeout is how long a worker may take to read what is sent to it.

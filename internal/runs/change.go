@@ -15,7 +15,7 @@ func expedite(run *Run, _ time.Time) error {
 	if run.State != Queued {
 		return transitionError(run, Queued)
 	}
-	run.NotBefore = time.Time{}
+	run.NotBefore, run.ByHand = time.Time{}, true
 	return nil
 }
 
@@ -62,6 +62,7 @@ func (s *idSource) newRun(r Request, now time.Time) *Run {
 		Attempt:   max(r.Attempt, 1),
 		Failures:  r.Failures,
 		Reason:    r.Reason,
+		ByHand:    r.ByHand || r.Reason == Manual,
 		State:     Queued,
 		Args:      slices.Clone(r.Args),
 		QueuedAt:  whole(now),

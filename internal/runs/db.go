@@ -191,7 +191,7 @@ func (d *DB) add(r Request) *entry {
 	return e
 }
 
-// Expedite lets a queued run start at once.
+// Expedite makes a queued run one by hand that starts at once.
 func (d *DB) Expedite(id string) (Run, error) { return d.accept(id, expedite) }
 
 // Claim gives a queued run to a worker.

@@ -43,7 +43,7 @@ func (m *Memory) Enqueue(r Request) (Run, error) {
 	return *m.enqueue(r), nil
 }
 
-// Expedite lets a queued run start at once.
+// Expedite makes a queued run one by hand that starts at once.
 func (m *Memory) Expedite(id string) (Run, error) { return m.change(id, expedite) }
 
 // Claim gives a queued run to a worker.

@@ -42,6 +42,20 @@ func TestLifeOfARun(t *testing.T) {
 	}
 }
 
+func TestRunsByHand(t *testing.T) {
+	t.Parallel()
+	m := runs.NewMemory(0)
+	due, _ := m.Enqueue(runs.Request{Project: "p", Reason: runs.Schedule})
+	asked, _ := m.Enqueue(runs.Request{Project: "p", Reason: runs.Manual})
+	goesOn, _ := m.Enqueue(runs.Request{Project: "p", Reason: runs.Retry, Origin: asked.ID, ByHand: asked.ByHand})
+	if due.ByHand || !asked.ByHand || !goesOn.ByHand {
+		t.Errorf("by hand are: the scheduled one %t, the manual one %t, its retry %t", due.ByHand, asked.ByHand, goesOn.ByHand)
+	}
+	if due, err := m.Expedite(due.ID); err != nil || !due.ByHand {
+		t.Errorf("expedited %+v, %v", due, err)
+	}
+}
+
 func TestImpossibleChangesAreRefused(t *testing.T) {
 	t.Parallel()
 	queued := func(m *runs.Memory) string {

@@ -45,6 +45,7 @@ type record struct {
 	Attempt  int      `json:"a"`
 	Failures int      `json:"n,omitempty"`
 	Reason   Reason   `json:"r,omitempty"`
+	ByHand   bool     `json:"h,omitempty"`
 	State    State    `json:"s"`
 	Args     []string `json:"args,omitempty"`
 
@@ -67,6 +68,7 @@ func encode(key []byte, run *Run) ([]byte, error) {
 		Attempt:    run.Attempt,
 		Failures:   run.Failures,
 		Reason:     run.Reason,
+		ByHand:     run.ByHand,
 		State:      run.State,
 		Args:       run.Args,
 		QueuedAt:   nanos(run.QueuedAt),
@@ -106,6 +108,7 @@ func decode(key, value []byte) (Run, error) {
 		Attempt:    r.Attempt,
 		Failures:   r.Failures,
 		Reason:     r.Reason,
+		ByHand:     r.ByHand,
 		State:      r.State,
 		Args:       r.Args,
 		QueuedAt:   fromNanos(r.QueuedAt),

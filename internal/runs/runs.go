@@ -72,6 +72,7 @@ type Run struct {
 	// Interruptions are attempts, but no failures.
 	Failures int    `json:"failures,omitempty"`
 	Reason   Reason `json:"reason"`
+	ByHand   bool   `json:"byHand,omitempty"` // somebody asked for it, or for the run that it goes on with
 	State    State  `json:"state"`
 	// Args follow the project's command, for this run and what is tried again
 	// of it.
@@ -126,6 +127,7 @@ type Request struct {
 	Origin    string    // empty: this is a first attempt
 	Attempt   int       // 0 counts as 1
 	Failures  int
+	ByHand    bool     // somebody asked for what it goes on with; a Manual one is by hand anyway
 	Args      []string // appended to the project's command
 }
 
@@ -142,8 +144,8 @@ type Store interface {
 	// Enqueue queues a run. While nothing can be written it refuses with a
 	// [*WriteError], and so do Expedite and Claim.
 	Enqueue(Request) (Run, error)
-	// Expedite lets a queued run start at once that had to wait for its
-	// NotBefore.
+	// Expedite makes a queued run one that somebody asked for, and lets it start
+	// at once if it had to wait for its NotBefore.
 	Expedite(id string) (Run, error)
 	// Claim gives a queued run to a worker: from now on it is running.
 	Claim(id string, worker int) (Run, error)
