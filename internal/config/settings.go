@@ -81,7 +81,7 @@ type History struct {
 // Defaults are a project's settings where it has none of its own.
 type Defaults struct {
 	// PollingInterval is the pause between two runs of a project; 0 starts the
-	// next at once, a second after the start of the last one at the soonest.
+	// next at once.
 	PollingInterval time.Duration
 	// RunTimeout ends a run that takes longer; 0 lets it run.
 	RunTimeout time.Duration

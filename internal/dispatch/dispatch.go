@@ -14,9 +14,8 @@
 //
 // # When a project runs
 //
-// A project with an interval is due that long after its last run ended, but not
-// within a second of the start of that, and at once when it was just added or
-// enabled. One with a cron expression is due at
+// A project with an interval is due that long after its last run ended, and at
+// once when it was just added or enabled. One with a cron expression is due at
 // its times; a time is served by the first run that starts at or after it, so
 // that those that pass while a run waits or executes, while the project is
 // paused or while no daemon runs lead to one run, not to many. Outside of its

@@ -197,34 +197,10 @@ func TestNewProjectIsDueAtOnceAndThenAfterItsInterval(t *testing.T) {
 func TestIntervalZeroMakesAService(t *testing.T) {
 	serve(t, 1, defaults(), func(t *testing.T, f *fixture) {
 		f.set(agent("a", every(0)))
-		for _, length := range []time.Duration{time.Second, time.Minute, time.Second} {
-			f.want("0 run a")
-			time.Sleep(length)
-			f.finish(0, 0)
-		}
-		f.want("0 run a")
-	})
-}
-
-// A command that ends at once does not keep the machine busy.
-func TestRunsOfAProjectStartASecondApart(t *testing.T) {
-	serve(t, 1, defaults(), func(t *testing.T, f *fixture) {
-		f.set(agent("a", every(100*time.Millisecond)))
 		for range 3 {
 			f.want("0 run a")
-			time.Sleep(300 * time.Millisecond)
 			f.finish(0, 0)
-			time.Sleep(700*time.Millisecond - time.Nanosecond)
-			f.want()
-			time.Sleep(time.Nanosecond)
 		}
-		f.want("0 run a")
-		f.finish(0, 0)
-		f.want()
-		if _, err := f.RunNow(t.Context(), "a"); err != nil {
-			t.Fatal(err)
-		}
-		f.want("0 run a") // somebody asked
 	})
 }
 
@@ -247,7 +223,6 @@ func TestIdleWorkersTakeTurns(t *testing.T) {
 		f.set(agent("a", every(0)))
 		for _, n := range []int{0, 1, 2, 0} {
 			f.want(fmt.Sprintf("%d run a", n))
-			time.Sleep(time.Second)
 			f.finish(n, 0)
 		}
 	})

@@ -29,13 +29,13 @@ type lane struct {
 	window *calendar.Window // the hours in which they start; nil: always
 	served time.Time        // by the wall clock: the times up to this one are done with
 
-	queue              []runs.Run // queued runs, the oldest first
-	waiting            bool       // the strategy has it
-	active             *active    // the run that executes
-	due                time.Time  // when the interval is over; zero: not counting
-	lastStart, lastEnd time.Time
-	renewed            bool      // was added or enabled anew while its run executed: due when that has ended
-	last               *runs.Run // the run that ended last
+	queue   []runs.Run // queued runs, the oldest first
+	waiting bool       // the strategy has it
+	active  *active    // the run that executes
+	due     time.Time  // when the interval is over; zero: not counting
+	lastEnd time.Time
+	renewed bool      // was added or enabled anew while its run executed: due when that has ended
+	last    *runs.Run // the run that ended last
 
 	next  moment      // what a lane that rests or whose queue waits, waits for
 	alarm *time.Timer // fires when there may be something to do by the monotonic clock

@@ -25,8 +25,7 @@ func (d *Dispatcher) recall() (first bool, left map[string][]runs.Run) {
 // the project is due its interval after its last run.
 func (d *Dispatcher) takeOver(l *lane, left []runs.Run) {
 	if last, ok := d.store.Last(l.project.ID); ok {
-		l.last = &last
-		l.lastStart, l.lastEnd = earlier(last.StartedAt, time.Now()), earlier(last.FinishedAt, time.Now())
+		l.last, l.lastEnd = &last, earlier(last.FinishedAt, time.Now())
 		l.due = d.dueAtEnd(l)
 	}
 	for _, run := range left {
@@ -60,7 +59,7 @@ func (d *Dispatcher) endCutShort(l *lane, run runs.Run) {
 		d.log.Error("end run that was cut short", "project", run.Project, "run", run.ID, "error", err)
 		return
 	}
-	l.last, l.lastStart, l.lastEnd = &ended, earlier(ended.StartedAt, now), now
+	l.last, l.lastEnd = &ended, now
 	l.due = d.dueAtEnd(l)
 	if queued != nil {
 		l.queue = append(l.queue, *queued)

@@ -59,11 +59,6 @@ func (d *Dispatcher) due(l *lane, now, wall time.Time) moment {
 	return next
 }
 
-// apart is the least time between the starts of two runs that the interval
-// brings about: a command that ends at once, over and over, would else keep the
-// machine busy and leave nothing in the history but itself.
-const apart = time.Second
-
 // dueAt computes when a lane with an interval is due under the settings of now.
 func (d *Dispatcher) dueAt(l *lane) time.Time {
 	if l.due.IsZero() || l.lastEnd.IsZero() {
@@ -73,11 +68,7 @@ func (d *Dispatcher) dueAt(l *lane) time.Time {
 	if l.last != nil {
 		ended = l.last.FinishedAt // what a restart finds in the store
 	}
-	due := l.lastEnd.Add(l.project.Config.Interval(d.settings.Interval)).Add(l.jitter(ended))
-	if first := l.lastStart.Add(apart); due.Before(first) {
-		return first
-	}
-	return due
+	return l.lastEnd.Add(l.project.Config.Interval(d.settings.Interval)).Add(l.jitter(ended))
 }
 
 // cronDue computes when a lane with a cron expression is due. Times that have

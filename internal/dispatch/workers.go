@@ -205,7 +205,7 @@ func (d *Dispatcher) end(l *lane, state runs.State, exit runs.Exit) {
 		d.log.Error("end run", "project", a.run.Project, "run", a.run.ID, "error", err)
 		ended = a.run
 	}
-	l.last, l.lastStart, l.lastEnd, l.due = &ended, a.started, now, time.Time{}
+	l.last, l.lastEnd, l.due = &ended, now, time.Time{}
 	switch {
 	case queued != nil:
 		queued.NotBefore = next.NotBefore // with its monotonic reading, which no store keeps
