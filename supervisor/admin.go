@@ -60,7 +60,7 @@ func (s *Supervisor) add(spec Spec) (ready <-chan error, err error) {
 	if s.phase == phaseStopping {
 		return nil, ErrNotServed
 	}
-	now := time.Now()
+	now := s.now()
 	served := s.phase != phaseIdle
 	m := newMember(s, spec, now)
 	m.attach()
@@ -75,7 +75,7 @@ func (s *Supervisor) add(spec Spec) (ready <-chan error, err error) {
 // begin starts m at once, and returns a channel that gives the result.
 func (m *member) begin(t trial, now time.Time) <-chan error {
 	m.want, m.trial = true, t
-	if m.background {
+	if m.policy.Load().background {
 		m.trial = noTrial
 	}
 	ready := m.awaitReady()
@@ -107,7 +107,7 @@ func (s *Supervisor) Terminate(ctx context.Context, name string) error {
 		s.mu.Unlock()
 		return fmt.Errorf("terminate %s in %s: %w", name, s, ErrNotFound)
 	}
-	ended := m.terminate(time.Now())
+	ended := m.terminate(s.now())
 	s.unlock()
 	if err := await(ctx, ended); err != nil {
 		return fmt.Errorf("terminate %s in %s: %w", name, s, err)
@@ -161,13 +161,13 @@ func (s *Supervisor) restart(name string) (ready <-chan error, err error) {
 	s.mu.Lock()
 	defer s.unlock()
 	m := s.byName[name]
-	now := time.Now()
+	now := s.now()
 	switch {
 	case m == nil:
 		return nil, ErrNotFound
 	case s.phase != phaseStarting && s.phase != phaseUp:
 		return nil, ErrNotServed
-	case m.state == StateAbandoned && !m.allowAbandoned:
+	case m.state == StateAbandoned && !m.policy.Load().allowAbandoned:
 		return nil, ErrAbandoned
 	case m.run != nil && m.state != StateAbandoned:
 		return nil, ErrRunning
@@ -214,7 +214,7 @@ func (s *Supervisor) Delete(name string) error {
 // remove takes m out for good. It is called with mu held.
 func (s *Supervisor) remove(m *member) {
 	m.keep = false
-	s.drop(m, time.Now())
+	s.drop(m, s.now())
 }
 
 // SetIntensity puts i in force. Failures before it count if there was a limit.
@@ -234,7 +234,7 @@ func (s *Supervisor) SetBackoff(name string, b Backoff) error {
 	if m == nil {
 		return fmt.Errorf("set backoff of %s in %s: %w", name, s, ErrNotFound)
 	}
-	now := time.Now()
+	now := s.now()
 	m.setBackoff(b.withDefaults(), now)
 	if s.phase != phaseIdle {
 		s.advance(now)

@@ -10,7 +10,7 @@ import (
 // endedUnasked goes on after a run that ended by itself.
 func (s *Supervisor) endedUnasked(m *member, exit error, verdict ending, now time.Time) {
 	early := m.state == StateStarting
-	m.close(now)
+	m.close()
 	m.left(exit, now)
 	switch {
 	case verdict == treeEnd:
@@ -51,7 +51,7 @@ func (s *Supervisor) ended(m *member, exit error, now time.Time) {
 	switch {
 	case s.only != nil:
 		s.shutdown(exit, now)
-	case m.significant && (s.opts.AutoShutdown == AnySignificant || !s.significant()):
+	case m.policy.Load().significant && (s.opts.AutoShutdown == AnySignificant || !s.significant()):
 		s.shutdown(nil, now)
 	}
 	m.forget(now)
@@ -60,7 +60,7 @@ func (s *Supervisor) ended(m *member, exit error, now time.Time) {
 // significant reports whether a significant child runs or is about to.
 func (s *Supervisor) significant() bool {
 	for _, m := range s.members {
-		if m.significant && m.want {
+		if m.policy.Load().significant && m.want {
 			return true
 		}
 	}
@@ -110,9 +110,7 @@ func (s *Supervisor) failed(m *member, exit error, verdict ending, now time.Time
 	s.pullSiblings(m, now)
 	if delay > 0 {
 		m.wake(delay)
-	} else {
-		m.due(now)
-	}
+	} // else the caller's caller ends it: see run.end
 }
 
 func (s *Supervisor) startError(m *member, exit error) error {
@@ -138,7 +136,7 @@ func (m *member) wake(delay time.Duration) {
 		s.mu.Lock()
 		defer s.unlock()
 		if m.state == StateBackoff && m.generation == generation {
-			now := time.Now()
+			now := s.now()
 			m.due(now)
 			s.advance(now)
 		}

@@ -37,12 +37,9 @@ type member struct {
 	final bool  // it asked never to be started again
 	keep  bool  // the next Serve starts it
 
-	restart        Restart
-	significant    bool // see Spec for these three
-	background     bool
-	allowAbandoned bool
-	readies        bool // the service is a ReadyService
-	nested         bool // the service has a status of its own
+	restart Restart
+	readies bool // the service is a ReadyService
+	nested  bool // the service has a status of its own
 }
 
 // A trouble is what is known of runs that ended by themselves. It is apart
@@ -63,7 +60,7 @@ type waiting struct {
 func newMember(s *Supervisor, spec Spec, now time.Time) *member {
 	m := &member{
 		sup: s, name: spec.Name, service: spec.Service, since: now,
-		restart: spec.Restart, significant: spec.Significant, background: spec.Background, allowAbandoned: spec.AllowAbandoned,
+		restart: spec.Restart,
 	}
 	s.latest = spec.policy(s.latest)
 	m.policy.Store(s.latest)
@@ -95,7 +92,7 @@ func (m *member) fleeting() bool {
 func (m *member) renew(now time.Time) {
 	m.want, m.gated, m.again = true, true, false
 	m.trial = serveTrial
-	if m.background || m.sup.only != nil {
+	if m.policy.Load().background || m.sup.only != nil {
 		m.trial = noTrial
 	}
 	m.clear()
@@ -146,7 +143,7 @@ func (m *member) start(now time.Time) {
 	m.tell(kind, now, nil)
 	if !m.readies {
 		m.becomeReady(now)
-	} else if m.background {
+	} else if m.policy.Load().background {
 		m.gated = false
 		m.answerReady(nil)
 	}
@@ -154,7 +151,7 @@ func (m *member) start(now time.Time) {
 }
 
 func (m *member) becomeReady(now time.Time) {
-	m.isReady, m.readyAt = true, now.Sub(m.sup.made)
+	m.isReady, m.readyAt = true, m.sup.at
 	m.gated, m.trial = false, noTrial
 	m.enter(StateReady, now)
 	m.tell(EventReady, now, nil)
@@ -175,22 +172,22 @@ func (m *member) stop(now time.Time) {
 
 // stable reports whether the run was ready for long enough to forgive the
 // failures before it.
-func (m *member) stable(now time.Time) bool {
+func (m *member) stable() bool {
 	after := m.policy.Load().backoff.ResetAfter
-	return after > 0 && m.isReady && now.Sub(m.sup.made)-m.readyAt >= after
+	return after > 0 && m.isReady && m.sup.at-m.readyAt >= after
 }
 
 // close ends the run, which is not abandoned.
-func (m *member) close(now time.Time) {
-	m.settleTrouble(now)
+func (m *member) close() {
+	m.settleTrouble()
 	m.run = nil
 	m.unhalt()
 }
 
 // settleTrouble forgives the earlier failures if the run that is over, or
 // abandoned, was stable.
-func (m *member) settleTrouble(now time.Time) {
-	if m.stable(now) {
+func (m *member) settleTrouble() {
+	if m.stable() {
 		m.clear()
 	}
 	m.isReady = false

@@ -54,10 +54,10 @@ func (s *Supervisor) advanceStarts(now time.Time) bool {
 		if !m.gated {
 			continue
 		}
-		if m.state == StateAbandoned && m.allowAbandoned {
+		if m.state == StateAbandoned && m.policy.Load().allowAbandoned {
 			m.run = nil // it goes on by itself, among the loose ones
 		}
-		if m.run != nil && m.background { // abandoned: nobody waits for it
+		if m.run != nil && m.policy.Load().background { // abandoned: nobody waits for it
 			continue
 		}
 		if m.run != nil || m.state == StateBackoff {
@@ -108,7 +108,7 @@ func (s *Supervisor) gate(m *member) {
 
 // endedAsked goes on after a run that ended as it was told to.
 func (s *Supervisor) endedAsked(m *member, exit error, now time.Time) {
-	m.close(now)
+	m.close()
 	m.tellExit(exit, now)
 	if m.want {
 		m.enter(StateWaiting, now)

@@ -104,7 +104,7 @@ func (s *Supervisor) spawn(spec Spec) (*member, <-chan error) {
 	if s.phase != phaseStarting && s.phase != phaseUp {
 		return nil, nil
 	}
-	now := time.Now()
+	now := s.now()
 	s.number++
 	spec.Name = fmt.Sprintf("%s-%d", s.opts.Name, s.number)
 	m := newMember(s, spec.withDefaults(), now)
@@ -127,7 +127,7 @@ func (p *Pool) Stop(ctx context.Context, c *PoolChild) error {
 	here := p.sup.byName[c.m.name] == c.m
 	left := c.m.run != nil && !here
 	if here {
-		ended = c.m.terminate(time.Now())
+		ended = c.m.terminate(p.sup.now())
 	}
 	p.sup.unlock()
 	err := await(ctx, ended)
@@ -146,7 +146,7 @@ func (p *Pool) RestartNow(c *PoolChild) {
 	p.sup.mu.Lock()
 	defer p.sup.unlock()
 	if c != nil && c.m.sup == p.sup && c.m.state == StateBackoff {
-		c.m.due(time.Now())
+		c.m.due(p.sup.now())
 	}
 }
 

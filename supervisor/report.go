@@ -38,7 +38,7 @@ type ChildStatus struct {
 // for a child.
 func (s *Supervisor) Status() SupervisorStatus {
 	s.mu.Lock()
-	now := time.Now()
+	s.now()
 	st := SupervisorStatus{
 		Name:      s.opts.Name,
 		State:     s.phase.state(),
@@ -50,7 +50,7 @@ func (s *Supervisor) Status() SupervisorStatus {
 	}
 	var inside []int
 	for i, m := range s.members {
-		m.report(&st.Children[i], now)
+		m.report(&st.Children[i])
 		if m.nested {
 			inside = append(inside, i)
 		}
@@ -129,13 +129,13 @@ func (p phase) state() State {
 }
 
 // report is called with mu held.
-func (m *member) report(c *ChildStatus, now time.Time) {
+func (m *member) report(c *ChildStatus) {
 	c.Name, c.State, c.Since = m.name, m.state, m.since
 	c.Generation, c.Restarts = m.generation, m.restarts
-	c.Restart, c.Significant = m.restart, m.significant
+	c.Restart, c.Significant = m.restart, m.policy.Load().significant
 	if m.trouble != nil {
 		t := m.trouble.Trouble
-		if m.stable(now) {
+		if m.stable() {
 			t.Consecutive = 0
 		}
 		c.Trouble = &t

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"time"
 )
 
 // Options are the policy of a [Restarter]. The zero value restarts for ever,
@@ -78,7 +77,8 @@ func (r *Restarter) Status() Status {
 	var c ChildStatus
 	r.sup.mu.Lock()
 	defer r.sup.mu.Unlock()
-	r.child.report(&c, time.Now())
+	r.sup.now()
+	r.child.report(&c)
 	return c.Status
 }
 
@@ -92,7 +92,7 @@ func (r *Restarter) Subscribe(n int) *Subscription { return r.sup.Subscribe(n) }
 func (r *Restarter) SetBackoff(b Backoff) {
 	r.sup.mu.Lock()
 	defer r.sup.unlock()
-	r.child.setBackoff(b.withDefaults(), time.Now())
+	r.child.setBackoff(b.withDefaults(), r.sup.now())
 }
 
 // SetIntensity puts i in force, from the next failure on. Failures count that
@@ -106,7 +106,7 @@ func (r *Restarter) RestartNow() {
 	r.sup.mu.Lock()
 	defer r.sup.unlock()
 	if r.child.state == StateBackoff {
-		now := time.Now()
+		now := r.sup.now()
 		r.child.due(now)
 		r.sup.advance(now)
 	}

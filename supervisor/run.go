@@ -50,7 +50,7 @@ func (r *run) becomeReady() {
 	s.mu.Lock()
 	defer s.unlock()
 	if m.run == r && m.state == StateStarting {
-		now := time.Now()
+		now := s.now()
 		m.becomeReady(now)
 		s.advance(now)
 	}
@@ -62,7 +62,7 @@ func (r *run) end(exit error, verdict ending) {
 	stopped := r.ctx.serving.ctx.Err()
 	s.mu.Lock()
 	defer s.unlock()
-	now := time.Now()
+	now := s.now()
 	if stopped != nil && s.serving == r.ctx.serving {
 		// Serve may not have noticed yet. It is no failure to end now.
 		s.shutdown(stopped, now)
@@ -85,6 +85,10 @@ func (r *run) end(exit error, verdict ending) {
 			s.endedAsked(m, exit, now)
 		} else {
 			s.endedUnasked(m, exit, verdict, now)
+			// Here, and not in failed, so that the stack need not grow.
+			if m.state == StateBackoff && m.trouble.timer == nil {
+				m.due(now)
+			}
 		}
 	}
 	s.advance(now)
@@ -98,10 +102,10 @@ func (r *run) overdue() {
 	if r.over || r.abandoned {
 		return
 	}
-	now := time.Now()
+	now := s.now()
 	r.abandoned = true
 	s.running--
-	m.settleTrouble(now)
+	m.settleTrouble()
 	if s.loose == nil {
 		s.loose = make(map[*run]uint64)
 	}

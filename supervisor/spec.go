@@ -195,18 +195,32 @@ func specErrors(supervisor, child string, faults []error) error {
 // A policy is the part of a Spec that children often have in common. It is
 // shared, and never changes.
 type policy struct {
-	backoff  Backoff
-	shutdown time.Duration
-	normal   func(error) bool
+	backoff        Backoff
+	shutdown       time.Duration
+	significant    bool
+	background     bool
+	allowAbandoned bool
+	normal         func(error) bool
 }
 
 // policy returns the policy of sp, which has its defaults: last, if that is the
 // same.
 func (sp *Spec) policy(last *policy) *policy {
-	if last != nil && last.backoff == sp.Backoff && last.shutdown == sp.Shutdown && last.normal == nil && sp.Normal == nil {
+	p := policy{
+		backoff: sp.Backoff, shutdown: sp.Shutdown,
+		significant: sp.Significant, background: sp.Background, allowAbandoned: sp.AllowAbandoned,
+	}
+	if sp.Normal == nil && last != nil && last.normal == nil && last.like(p) {
 		return last
 	}
-	return &policy{backoff: sp.Backoff, shutdown: sp.Shutdown, normal: sp.Normal}
+	p.normal = sp.Normal
+	return &p
+}
+
+// like reports whether p and q are the same but for what cannot be compared.
+func (p *policy) like(q policy) bool {
+	return p.backoff == q.backoff && p.shutdown == q.shutdown &&
+		p.significant == q.significant && p.background == q.background && p.allowAbandoned == q.allowAbandoned
 }
 
 // stopTime is how long a stop may take; Infinite if there is no limit.

@@ -46,8 +46,9 @@ type Supervisor struct {
 	// nothing waits. Below it only locks of hubs are taken.
 	mu      sync.Mutex
 	limit   Intensity
-	latest  *policy   // of the member that was made last
-	members []*member // in the order of their start
+	at      time.Duration // of the step that is being made, since made
+	latest  *policy       // of the member that was made last
+	members []*member     // in the order of their start
 	byName  map[string]*member
 	loose   map[*run]uint64 // abandoned runs and their generations
 	since   time.Time       // of phase
@@ -221,7 +222,7 @@ func (s *Supervisor) begin(ctx context.Context) *serving {
 	if s.phase != phaseIdle {
 		return nil
 	}
-	now := time.Now()
+	now := s.now()
 	sv := &serving{
 		ctx: ctx, values: context.WithoutCancel(ctx),
 		up: make(chan struct{}), ending: make(chan struct{}), stopped: make(chan struct{}),
@@ -239,7 +240,7 @@ func (s *Supervisor) begin(ctx context.Context) *serving {
 func (s *Supervisor) stop(cause error) {
 	s.mu.Lock()
 	defer s.unlock()
-	now := time.Now()
+	now := s.now()
 	s.shutdown(cause, now)
 	s.advance(now)
 }
@@ -278,6 +279,15 @@ func empty[T any](list []T) []T {
 }
 
 // The rest of this file is called with mu held.
+
+// now begins a step. It is called near the bottom of a stack: the arithmetic takes
+// so much of one that further up it would make that of a new run grow, which takes
+// longer than all else that a restart does.
+func (s *Supervisor) now() time.Time {
+	now := time.Now()
+	s.at = now.Sub(s.made)
+	return now
+}
 
 func (s *Supervisor) enter(p phase, now time.Time) { s.phase, s.since = p, now }
 
