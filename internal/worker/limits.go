@@ -44,7 +44,9 @@ func (w *worker) contain(spec ipc.RunSpec) (cgroup *procworker.Cgroup, warning s
 		warning = fmt.Sprintf("run %s goes on without limits that take a cgroup: %v; see \"Limits of a run\" in the README", spec.ID, err)
 		l = l.OfProcess()
 	}
-	if w.opts.Cgroups == nil {
+	// Without these a cgroup of its own adds nothing: nobody escapes from this
+	// process while it lives, nor from its own cgroup when it is killed.
+	if w.opts.Cgroups == nil || l.Memory == 0 && l.PIDs == 0 {
 		return nil, warning
 	}
 	cgroup, err = w.opts.Cgroups.Create(spec.ID, l)

@@ -73,7 +73,7 @@ type Options struct {
 	ID        int           // the worker's number, for POPPOBUILDER_WORKER_ID
 	Stderr    io.Writer     // takes what cannot be told the master any more; nil: dropped
 	Heartbeat time.Duration // between two heartbeats; 0: none
-	// Cgroups is where each run gets a cgroup of its own. Nil: none, and limits
+	// Cgroups is where a run with limits that take one gets a cgroup. Nil: none, and limits
 	// that take one are not kept.
 	Cgroups *procworker.Cgroups
 
