@@ -52,7 +52,7 @@ func (d *Dispatcher) undo(err error) {
 			l.queue = append(l.queue, run)
 		}
 	}
-	for _, l := range d.lanes {
+	for _, l := range d.inOrder() {
 		if l.active == nil && len(l.queue) == 0 && l.due.IsZero() {
 			l.due = time.Now() // its run was not accepted
 		}
@@ -82,7 +82,7 @@ func (d *Dispatcher) resume() bool {
 	}
 	d.log.Info("runs can be put on disk again, and start again")
 	d.stalled = false
-	for _, l := range d.lanes {
+	for _, l := range d.inOrder() {
 		d.settle(l)
 	}
 	return true

@@ -268,7 +268,7 @@ func (d *Dispatcher) Configure(ctx context.Context, s Settings) error {
 			d.strategy = next
 		}
 		d.settings = s
-		for _, l := range d.lanes {
+		for _, l := range d.inOrder() {
 			if l.active != nil {
 				d.setSlice(l)
 			}
@@ -287,7 +287,7 @@ func (d *Dispatcher) SetProjects(ctx context.Context, projects []project.Project
 func (d *Dispatcher) Drain(ctx context.Context) error {
 	return d.call(ctx, func() {
 		d.draining = true
-		for _, l := range d.lanes {
+		for _, l := range d.inOrder() {
 			d.settle(l)
 		}
 	})

@@ -1,6 +1,8 @@
 package dispatch
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -82,6 +84,14 @@ func (d *Dispatcher) runnable(l *lane) bool {
 
 func (l *lane) item() schedule.Item {
 	return schedule.Item{ID: l.project.ID, Priority: l.project.Config.Priority, Weight: l.project.Config.Weight}
+}
+
+// inOrder returns the lanes by the ids of their projects, for whatever enters the
+// strategy: who goes first must not be an accident.
+func (d *Dispatcher) inOrder() []*lane {
+	lanes := slices.Collect(maps.Values(d.lanes))
+	slices.SortFunc(lanes, func(a, b *lane) int { return cmp.Compare(a.project.ID, b.project.ID) })
+	return lanes
 }
 
 // settle brings a lane in line with its state after any change: it queues the

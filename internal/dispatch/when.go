@@ -163,7 +163,7 @@ func (d *Dispatcher) watchClock() {
 				return
 			}
 			d.looking = nil
-			for _, l := range d.lanes {
+			for _, l := range d.inOrder() {
 				if !l.look.IsZero() {
 					d.settle(l)
 				}
