@@ -17,7 +17,7 @@ import (
 func (c *cli) workerCommand() *ffcli.Command {
 	fs := newFlagSet("worker")
 	heartbeat := fs.Duration("heartbeat", 0, "time between two heartbeats; 0: none")
-	cgroups := fs.Bool("cgroups", false, "give each run a cgroup of its own, below this process's")
+	cgroups := fs.Bool("cgroups", false, "give each run with limits of memory or pids a cgroup, below this process's")
 	presence := fs.String("presence", "", "lock `file` to hold for as long as it runs; empty: none")
 	return &ffcli.Command{
 		Name:       "worker",
