@@ -58,6 +58,7 @@ type Conn struct {
 // from then on. With an rwc that has deadlines, such as a net.Conn or a
 // pollable *os.File, a Send is bounded by its context.
 func NewConn(rwc io.ReadWriteCloser, o Options) *Conn {
+	rwc = polled(rwc)
 	limit := o.MaxMessage
 	if limit <= 0 || limit > MaxMessage {
 		limit = MaxMessage
