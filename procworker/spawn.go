@@ -2,6 +2,7 @@ package procworker
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -54,8 +55,8 @@ type ending struct {
 }
 
 // spawn starts the child with its pipes and its channel. If it fails nothing
-// is left open.
-func (g *generation) spawn() error {
+// is left open; with ctx's error ctx ended before it was this child's turn.
+func (g *generation) spawn(ctx context.Context) error {
 	w := g.w
 	if len(w.Command) == 0 {
 		return &SpawnError{Name: w.String(), Err: errors.New("no command; set Command")}
@@ -68,9 +69,12 @@ func (g *generation) spawn() error {
 		return &SpawnError{Name: w.String(), Command: w.Command[0], Err: err}
 	}
 	g.started = time.Now()
-	proc, err := start(l)
+	proc, err := start(ctx, l)
 	if err != nil {
 		g.abandon(mine)
+		if errors.Is(err, ctx.Err()) {
+			return err
+		}
 		return &SpawnError{Name: w.String(), Command: w.Command[0], Err: explain(err, l)}
 	}
 	for _, o := range g.outputs {

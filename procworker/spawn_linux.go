@@ -1,6 +1,7 @@
 package procworker
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -84,7 +85,8 @@ type process struct {
 	reaped bool
 }
 
-func start(l *launch) (*process, error) {
+// start starts a child, unless ctx ends before it is its turn.
+func start(ctx context.Context, l *launch) (*process, error) {
 	pidfd := -1
 	attr := &syscall.ProcAttr{
 		Dir: l.dir,
@@ -102,10 +104,8 @@ func start(l *launch) (*process, error) {
 	for _, f := range l.files {
 		attr.Files = append(attr.Files, f.Fd())
 	}
-	r := forkRequest{l: l, attr: attr, reply: make(chan forkReply, 1)}
-	if l.limits.Umask == 0 {
-		spawner() <- r
-	} else {
+	turn := spawner
+	if l.limits.Umask != 0 {
 		wd, err := os.Getwd()
 		if err != nil {
 			return nil, err
@@ -113,7 +113,13 @@ func start(l *launch) (*process, error) {
 		if !filepath.IsAbs(attr.Dir) {
 			attr.Dir = filepath.Join(wd, attr.Dir)
 		}
-		maskingSpawner() <- r
+		turn = maskingSpawner
+	}
+	r := forkRequest{l: l, attr: attr, reply: make(chan forkReply, 1)}
+	select {
+	case turn() <- r:
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 	reply := <-r.reply
 	runtime.KeepAlive(l.files)

@@ -3,6 +3,7 @@
 package procworker
 
 import (
+	"context"
 	"errors"
 	"os"
 	"syscall"
@@ -20,7 +21,7 @@ func signalName(sig syscall.Signal) string { return sig.String() }
 // A process is never started on this system.
 type process struct{ pid int }
 
-func start(*launch) (*process, error) { return nil, errors.ErrUnsupported }
+func start(context.Context, *launch) (*process, error) { return nil, errors.ErrUnsupported }
 
 func (p *process) wait()                      {}
 func (p *process) signal(os.Signal) error     { return errors.ErrUnsupported }

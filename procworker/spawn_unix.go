@@ -3,6 +3,7 @@
 package procworker
 
 import (
+	"context"
 	"errors"
 	"os"
 	"runtime"
@@ -27,7 +28,7 @@ type process struct {
 	state *os.ProcessState // set by wait
 }
 
-func start(l *launch) (*process, error) {
+func start(_ context.Context, l *launch) (*process, error) {
 	if l.limits != (Limits{}) {
 		return nil, &LimitsError{l.limits.names(), errors.ErrUnsupported}
 	}

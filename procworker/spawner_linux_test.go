@@ -2,12 +2,19 @@ package procworker_test
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
+
+	"github.com/poppobuilder/poppobuilder/procworker"
 )
 
 // Children are not among those of the main thread, where the orphans are: at
@@ -42,5 +49,36 @@ func TestChildrenAreNotAmongTheOrphans(t *testing.T) {
 	}
 	if slices.Contains(strings.Fields(string(children)), strings.TrimSpace(child)) {
 		t.Errorf("child %s is among %s", child, children)
+	}
+}
+
+// A child that is not wanted any more before it is its turn is not started:
+// with many at once, a stop would wait for all of them.
+func TestStopBeforeTheStart(t *testing.T) {
+	release := procworker.OccupySpawner()
+	release = sync.OnceFunc(release)
+	defer release()
+	w := &procworker.Worker{Command: []string{"true"}}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- w.Serve(ctx) }()
+	for w.Snapshot().State != procworker.StateStarting {
+		runtime.Gosched()
+	}
+	cancel()
+	select {
+	case err := <-served:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("Serve = %v, want %v", err, context.Canceled)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("Serve waits for its turn")
+	}
+	if s := w.Snapshot(); s.State != procworker.StateStopped || s.LastExit != nil || s.PID != 0 {
+		t.Errorf("it is %+v", s)
+	}
+	release()
+	if err := w.Serve(t.Context()); err != nil {
+		t.Errorf("the next one: %v", err)
 	}
 }

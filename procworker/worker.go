@@ -2,6 +2,7 @@ package procworker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -136,7 +137,7 @@ type Worker struct {
 //
 //   - nil: it exited with code 0, by itself.
 //   - [*ExitError]: it ended by itself in any other way, or before it was ready.
-//   - ctx's error: it was stopped because ctx is done.
+//   - ctx's error: it was stopped, or not started, because ctx is done.
 //   - [*SpawnError]: it could not be started.
 //   - [*ReadyTimeoutError], [*HeartbeatError], [*ProtocolError],
 //     [*ChannelError], [*FatalError]: it was stopped for that reason.
@@ -161,8 +162,10 @@ func (w *Worker) ServeReady(ctx context.Context, ready func()) error {
 		return err
 	}
 	defer w.end(g)
-	if err := g.spawn(); err != nil {
-		w.record(&Exit{Code: -1, At: time.Now(), Err: err.Error()})
+	if err := g.spawn(ctx); err != nil {
+		if !errors.Is(err, ctx.Err()) {
+			w.record(&Exit{Code: -1, At: time.Now(), Err: err.Error()})
+		}
 		return err
 	}
 	return g.run(ctx, ready)
