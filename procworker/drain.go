@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/poppobuilder/poppobuilder/procworker/internal/busypoll"
 )
 
 // How much may be read after the child's end: more than the kernel keeps for
@@ -21,7 +23,7 @@ const (
 // Until drain it reads like the file. From then on it reads what is there,
 // and then returns io.EOF instead of waiting for more.
 type drainFile struct {
-	*os.File
+	*busypoll.File
 	budget int // used by the one reader
 
 	once sync.Once
@@ -29,7 +31,7 @@ type drainFile struct {
 }
 
 func newDrainFile(f *os.File, budget int) *drainFile {
-	return &drainFile{File: f, budget: budget}
+	return &drainFile{File: busypoll.New(f), budget: budget}
 }
 
 // drain makes the reader stop waiting. It may be called while it reads.

@@ -9,8 +9,12 @@ import (
 )
 
 const (
-	outputQueue = 1 << 20 // bytes kept for a slow writer
+	outputQueue = 1 << 20    // bytes kept for a slow writer
+	outputTurn  = outputPipe // bytes that are read at once for one that is not
 	outputPipe  = 256 << 10
+	// outputHurry is how long a Write may take, or twice as long, before the
+	// output is read meanwhile.
+	outputHurry = 20 * time.Millisecond
 	// outputPatience is how long a child may have to wait for a writer that
 	// takes nothing. It is for a disk that is slow; one that hangs costs the
 	// child this time once, and then lines.
@@ -21,19 +25,26 @@ const (
 	longestSkip = 64 << 10
 )
 
-// An output copies a child's pipe to a writer. One goroutine reads and never
-// waits long for the other one, which writes.
+// An output copies a child's pipe to a writer. One goroutine reads and writes
+// in turn, which costs least. When a Write takes its time, another one goes on
+// reading meanwhile, so that the child does not wait, until the writer has
+// caught up.
 type output struct {
 	src  *drainFile
 	dst  io.Writer
 	lost *losses
 
-	mu   sync.Mutex // guards what follows
-	ring ring
-	busy int // bytes at the beginning of the ring that are being written
-	turn int // how often the writer has taken something
+	mu     sync.Mutex // guards what follows
+	ring   ring
+	busy   int         // bytes at the beginning of the ring that are being written
+	turn   int         // how often the writer has taken something
+	relief bool        // another goroutine reads
+	ended  bool        // there is nothing more to read
+	guard  *time.Timer // calls look; nil: not yet
+	seen   int         // what turn was when it last did
+	quiet  bool        // it will not again: nothing is going on
 
-	more chan struct{} // there is something in the ring; closed at the end
+	more chan struct{} // the other goroutine has put something in the ring, or has gone
 	room chan struct{} // there is room in the ring
 	done chan struct{} // closed when the writer has returned
 }
@@ -50,36 +61,107 @@ func newOutput(src *os.File, dst io.Writer, lost *losses) *output {
 	}
 }
 
-func (o *output) start() {
-	go o.read()
-	go o.write()
+func (o *output) start() { go o.copy() }
+
+func (o *output) copy() {
+	defer close(o.done)
+	for {
+		batch, relief, ended := o.take()
+		switch {
+		case len(batch) > 0:
+			n, err := o.dst.Write(batch)
+			if err != nil || n < len(batch) {
+				rest := batch[max(0, min(n, len(batch))):]
+				o.lost.add(bytes.Count(rest, []byte("\n")), len(rest))
+			}
+		case relief:
+			<-o.more
+		case ended:
+			return
+		default:
+			o.read(outputTurn)
+		}
+	}
 }
 
-func (o *output) read() {
-	defer close(o.more)
-	for {
-		free := o.free()
-		if free == nil {
-			if !o.drop() {
-				return
-			}
-			continue
+// take gives the batch before back, and returns the next one, or what else
+// there is to do.
+func (o *output) take() (batch []byte, relief, ended bool) {
+	o.mu.Lock()
+	o.ring.release(o.busy)
+	batch = o.ring.next()
+	o.busy = len(batch)
+	o.turn++
+	relief, ended = o.relief, o.ended
+	if len(batch) > 0 {
+		o.watch()
+	}
+	o.mu.Unlock()
+	wake(o.room)
+	return batch, relief, ended
+}
+
+// watch sees to it that a Write which does not return is noticed. The timer is
+// not set for each of them: that would cost as much as a small one.
+func (o *output) watch() {
+	switch {
+	case o.guard == nil:
+		o.guard = time.AfterFunc(outputHurry, o.look)
+	case o.quiet:
+		o.guard.Reset(outputHurry)
+	}
+	o.quiet = false
+}
+
+// look relieves a writer that has not moved since the last look.
+func (o *output) look() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.turn != o.seen {
+		o.seen = o.turn
+		o.guard.Reset(outputHurry)
+		return
+	}
+	o.quiet = true
+	if o.busy > 0 && !o.relief && !o.ended {
+		o.relief = true
+		go o.relieve()
+	}
+}
+
+// read reads once, if there is room, or will be before long. It reports
+// whether there was.
+func (o *output) read(limit int) bool {
+	free := o.free(limit)
+	if free == nil {
+		return false
+	}
+	n, err := o.src.Read(free)
+	o.mu.Lock()
+	o.ring.extend(n)
+	o.ended = err != nil
+	o.mu.Unlock()
+	return true
+}
+
+// relieve reads while a Write goes on, and until all is written.
+func (o *output) relieve() {
+	for needed := true; needed; {
+		if !o.read(outputQueue) {
+			o.drop()
 		}
-		n, err := o.src.Read(free)
 		o.mu.Lock()
-		o.ring.extend(n)
+		needed = o.busy > 0 && !o.ended
+		o.relief = needed
 		o.mu.Unlock()
 		wake(o.more)
-		if err != nil {
-			return
-		}
 	}
 }
 
 // free returns room to read into, for which it waits; nil if there is none
 // for too long.
-func (o *output) free() []byte {
-	if free := o.freeNow(); free != nil {
+func (o *output) free(limit int) []byte {
+	if free := o.freeNow(limit); free != nil {
 		return free
 	}
 	timer := time.NewTimer(outputPatience)
@@ -88,25 +170,24 @@ func (o *output) free() []byte {
 		select {
 		case <-o.room: // maybe since before the ring was full
 		case <-timer.C:
-			return o.freeNow()
+			return o.freeNow(limit)
 		}
-		if free := o.freeNow(); free != nil {
+		if free := o.freeNow(limit); free != nil {
 			return free
 		}
 	}
 }
 
-func (o *output) freeNow() []byte {
+func (o *output) freeNow(limit int) []byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.ring.free(outputQueue)
+	return o.ring.free(limit)
 }
 
 // drop reads without keeping anything until the writer has taken something,
 // and on to the end of a line. It begins behind the last whole line, so that
-// no line is ever glued to half of another one. It reports whether there is
-// more to read.
-func (o *output) drop() bool {
+// no line is ever glued to half of another one.
+func (o *output) drop() {
 	o.mu.Lock()
 	cut := o.ring.cutLine(max(o.busy, o.ring.used()-longestSkip))
 	turn := o.turn
@@ -118,6 +199,9 @@ func (o *output) drop() bool {
 	inLine := broken || cut > 0
 	for skipped := 0; ; {
 		n, err := o.src.Read(chunk)
+		if err != nil {
+			o.end()
+		}
 		end := 0 // of what is dropped
 		switch i := bytes.IndexByte(chunk[:n], '\n'); {
 		case !o.hasRoom(turn):
@@ -134,15 +218,22 @@ func (o *output) drop() bool {
 		o.lost.add(bytes.Count(chunk[:end], []byte("\n")), end)
 		if kept := chunk[end:n]; len(kept) > 0 {
 			o.resume(kept, broken)
-			return err == nil
+			return
 		}
 		if err != nil {
 			if inLine {
 				o.lost.add(1, 0)
 			}
-			return false
+			return
 		}
 	}
+}
+
+// end notes that there is nothing more to read.
+func (o *output) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ended = true
 }
 
 // hasRoom reports whether the writer has made room since a turn.
@@ -160,36 +251,6 @@ func (o *output) resume(p []byte, broken bool) {
 	}
 	o.ring.write(p, outputQueue)
 	o.mu.Unlock()
-	wake(o.more)
-}
-
-func (o *output) write() {
-	defer close(o.done)
-	for open := true; open; {
-		_, open = <-o.more
-		for {
-			batch := o.take()
-			if len(batch) == 0 {
-				break
-			}
-			if n, err := o.dst.Write(batch); err != nil || n < len(batch) {
-				rest := batch[max(0, min(n, len(batch))):]
-				o.lost.add(bytes.Count(rest, []byte("\n")), len(rest))
-			}
-		}
-	}
-}
-
-// take gives the batch before back, and returns the next one.
-func (o *output) take() []byte {
-	o.mu.Lock()
-	o.ring.release(o.busy)
-	batch := o.ring.next()
-	o.busy = len(batch)
-	o.turn++
-	o.mu.Unlock()
-	wake(o.room)
-	return batch
 }
 
 // finish hands over what is left, as far as the writer takes it in that time.

@@ -248,3 +248,62 @@ func TestOutputToValuesThatCannotBeCompared(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A stallingWriter does not return from a Write before it is told so.
+type stallingWriter struct {
+	buf     bytes.Buffer
+	stalls  chan (<-chan struct{}) // what the next Write waits for
+	written chan int               // so many bytes in all
+}
+
+func (w *stallingWriter) Write(p []byte) (int, error) {
+	select {
+	case until := <-w.stalls:
+		<-until
+	default:
+	}
+	w.buf.Write(p)
+	w.written <- w.buf.Len()
+	return len(p), nil
+}
+
+// Whenever a Write takes its time the output is read meanwhile, all of it is
+// written in order afterwards, and the next time it is the same again.
+func TestOutputIsReadDuringAWrite(t *testing.T) {
+	t.Parallel()
+	const rounds, size = 5, 700 << 10 // more than a pipe holds, and less than what is kept
+	r, child, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &stallingWriter{stalls: make(chan (<-chan struct{}), 1), written: make(chan int, 1<<20)}
+	c := procworker.NewCapture(r, w)
+	line := []byte("0123456789abcdef0123456789abcde\n")
+	var want bytes.Buffer
+	for round := range rounds {
+		begin := want.Len()
+		for want.Len() < begin+size {
+			line[0] = byte('A' + (want.Len()/len(line)+round)%26)
+			want.Write(line)
+		}
+		until := make(chan struct{})
+		w.stalls <- until
+		if _, err := child.Write(want.Bytes()[begin:]); err != nil { // nobody takes it meanwhile
+			t.Fatal(err)
+		}
+		close(until)
+		for n := 0; n < want.Len(); {
+			select {
+			case n = <-w.written:
+			case <-time.After(hangGuard):
+				t.Fatalf("round %d: %d bytes were written, want %d", round, n, want.Len())
+			}
+		}
+	}
+	child.Close()
+	<-c.Done()
+	c.Finish(0)
+	if lines, lost := c.Dropped(); lines > 0 || lost > 0 || !bytes.Equal(w.buf.Bytes(), want.Bytes()) {
+		t.Errorf("got %d bytes, want %d; lost %d", w.buf.Len(), want.Len(), lost)
+	}
+}

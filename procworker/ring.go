@@ -16,13 +16,18 @@ type ring struct {
 func (r *ring) used() int { return r.end - r.start }
 
 // free returns room behind the end, to be filled before [ring.extend]; nil if
-// there are limit bytes in the ring. It grows while the reader is faster than
-// the writer, and shrinks when it is empty and little has come.
+// there are limit bytes in the ring. It grows when it has been full, and shrinks
+// when it is empty and little has come.
 func (r *ring) free(limit int) []byte {
 	switch used := r.used(); {
 	case used == 0:
-		if len(r.buf) == 0 || len(r.buf) > smallRing && r.end > 0 && r.end < len(r.buf)/16 {
-			r.buf = make([]byte, max(smallRing, len(r.buf)/16))
+		switch size := len(r.buf); {
+		case size == 0:
+			r.buf = make([]byte, smallRing)
+		case r.end >= size && size < limit: // it was full
+			r.buf = make([]byte, min(4*size, limit))
+		case size > smallRing && r.end > 0 && r.end < size/16:
+			r.buf = make([]byte, max(smallRing, size/16))
 		}
 		r.start, r.end = 0, 0
 	case used == len(r.buf):

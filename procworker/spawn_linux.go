@@ -248,7 +248,7 @@ func (p *process) reap() ending {
 	end := endingOf(p.pid, status)
 	end.user = time.Duration(usage.Utime.Nano())
 	end.system = time.Duration(usage.Stime.Nano())
-	end.maxRSS = usage.Maxrss << 10
+	end.maxRSS = int64(usage.Maxrss) << 10
 	return end
 }
 

@@ -46,9 +46,12 @@ type rotated struct {
 // listRotated returns the rotated files of a log, the oldest first.
 func listRotated(path string) ([]rotated, error) {
 	names, err := namesOf(path)
-	if err != nil {
-		return nil, err
-	}
+	return rotatedAmong(names), err
+}
+
+// rotatedAmong returns the rotated files among the names next to the log, the
+// oldest first.
+func rotatedAmong(names []string) []rotated {
 	byNumber := make(map[int]rotated)
 	for _, name := range names {
 		digits, compressed := strings.CutSuffix(name, compressedSuffix)
@@ -57,7 +60,7 @@ func listRotated(path string) ([]rotated, error) {
 			byNumber[n] = rotated{n, r.plain || !compressed, r.compressed || compressed}
 		}
 	}
-	return slices.SortedFunc(maps.Values(byNumber), func(a, b rotated) int { return a.number - b.number }), nil
+	return slices.SortedFunc(maps.Values(byNumber), func(a, b rotated) int { return a.number - b.number })
 }
 
 // newestNumber returns the number of the newest of them, 0 without any.
@@ -100,16 +103,22 @@ func readNames(dir string) ([]string, error) {
 // rotate gives the current file its final name. The next write begins a new
 // one. The caller holds mu.
 func (w *Writer) rotate() error {
-	all, err := listRotated(w.path)
-	if err != nil && w.number == 0 {
-		return err
+	names, err := namesOf(w.path)
+	if err != nil {
+		if w.number == 0 {
+			return err
+		}
+		w.stats.LastError = err
 	}
-	w.number = max(w.number, newestNumber(all)) + 1
-	if err := os.Rename(w.path, rotatedPath(w.path, w.number)); err != nil {
+	w.number = max(w.number, newestNumber(rotatedAmong(names))) + 1
+	to := rotatedPath(w.path, w.number)
+	if err := os.Rename(w.path, to); err != nil {
 		return fmt.Errorf("rotate log: %w", err)
 	}
 	_ = w.closeFile()
-	w.tidy()
+	if err == nil {
+		w.tidyAmong(append(names, strings.TrimPrefix(to, w.path+".")))
+	}
 	return nil
 }
 
@@ -124,14 +133,20 @@ func (w *Writer) tidy() {
 	if w.limits == (Limits{}) {
 		return
 	}
-	if !w.compressing {
-		w.removeUnfinished()
-	}
-	all, err := listRotated(w.path)
+	names, err := namesOf(w.path)
 	if err != nil {
 		w.stats.LastError = err
 		return
 	}
+	w.tidyAmong(names)
+}
+
+// tidyAmong is tidy for who knows the names of the files. The caller holds mu.
+func (w *Writer) tidyAmong(names []string) {
+	if !w.compressing {
+		w.removeUnfinished(names)
+	}
+	all := rotatedAmong(names)
 	surplus := 0
 	if w.limits.MaxFiles > 0 {
 		surplus = len(all) - w.limits.MaxFiles
@@ -161,11 +176,7 @@ func (w *Writer) tidy() {
 }
 
 // removeUnfinished removes the copies that a crash left. The caller holds mu.
-func (w *Writer) removeUnfinished() {
-	names, err := namesOf(w.path)
-	if err != nil {
-		w.stats.LastError = err
-	}
+func (w *Writer) removeUnfinished(names []string) {
 	for _, name := range names {
 		if digits, ok := strings.CutSuffix(name, unfinishedSuffix); ok && parseNumber(digits) > 0 {
 			w.remove(w.path + "." + name)

@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/poppobuilder/poppobuilder/procworker/internal/busypoll"
 )
 
 // Options tune a [Conn]. The zero value is the protocol.
@@ -58,7 +60,9 @@ type Conn struct {
 // from then on. With an rwc that has deadlines, such as a net.Conn or a
 // pollable *os.File, a Send is bounded by its context.
 func NewConn(rwc io.ReadWriteCloser, o Options) *Conn {
-	rwc = polled(rwc)
+	if f, ok := rwc.(*os.File); ok {
+		rwc = busypoll.New(f)
+	}
 	limit := o.MaxMessage
 	if limit <= 0 || limit > MaxMessage {
 		limit = MaxMessage

@@ -7,29 +7,11 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/poppobuilder/poppobuilder/procworker/ipc"
 )
-
-// A channel that is used rarely costs nothing but its messages.
-func TestReaderLooksOnlyWhereMessagesAreDense(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		for slept, want := range map[time.Duration]int{
-			0:                      64,
-			99 * time.Microsecond:  64,
-			100 * time.Microsecond: 0,
-			time.Hour:              0,
-		} {
-			if got := ipc.LooksAfter(slept); got != want {
-				t.Errorf("after %v asleep: %d looks, want %d", slept, got, want)
-			}
-		}
-	})
-}
 
 // What the end of a socket says is what that of its file says.
 func TestEndsOfSocket(t *testing.T) {
