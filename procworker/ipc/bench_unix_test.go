@@ -1,3 +1,5 @@
+//go:build unix
+
 package ipc_test
 
 import (
@@ -5,8 +7,11 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/poppobuilder/poppobuilder/procworker/ipc"
 )
@@ -48,7 +53,7 @@ func beside(b *testing.B, ours, floor func(n int) error) {
 // over a bare socketpair.
 func BenchmarkRoundTrip(b *testing.B) {
 	ctx := context.Background()
-	near, far := pair(b)
+	near, far := workerPair(b)
 	go func() {
 		for {
 			if _, err := far.Receive(); err != nil {
@@ -100,7 +105,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 // of it.
 func BenchmarkOneWay(b *testing.B) {
 	ctx := context.Background()
-	near, far := pair(b)
+	near, far := workerPair(b)
 	got := make(chan struct{})
 	go func() {
 		for n := 1; ; n++ {
@@ -146,6 +151,25 @@ func BenchmarkOneWay(b *testing.B) {
 		<-bareGot
 		return nil
 	})
+}
+
+// workerPair returns the ends that a supervisor and its worker have.
+func workerPair(b *testing.B) (near, far *ipc.Conn) {
+	b.Helper()
+	parent, child := barePair(b)
+	fd, err := unix.Dup(int(child.Fd()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Setenv(ipc.EnvFD, strconv.Itoa(fd))
+	far, err = ipc.FromEnv()
+	if err != nil {
+		b.Fatal(err)
+	}
+	child.Close()
+	near = ipc.NewConn(parent, ipc.Options{})
+	b.Cleanup(func() { near.Close(); far.Close() })
+	return near, far
 }
 
 func barePair(b *testing.B) (near, far *os.File) {
