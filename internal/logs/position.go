@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -50,11 +51,24 @@ func End(path string) (Position, error) {
 func (w *Writer) Position() (Position, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if info, err := os.Stat(w.path); err == nil && !info.Mode().IsRegular() { // which has no places, and whose opening may wait
+	info, err := os.Stat(w.path)
+	switch {
+	case err == nil && !info.Mode().IsRegular(): // which has no places, and whose opening may wait
 		return Position{}, fmt.Errorf("find the end of log %s: it is no regular file", w.path)
+	case w.known: // nobody else rotates it meanwhile
+		end := Position{File: w.number + 1}
+		if err == nil {
+			end.Offset = info.Size()
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return Position{}, fmt.Errorf("find the end of log: %w", err)
+		}
+		return end, nil
 	}
 	end, err := End(w.path)
-	end.File = max(end.File, w.number+1)
+	if err == nil {
+		end.File = max(end.File, w.number+1)
+		w.number, w.known = end.File-1, true
+	}
 	return end, err
 }
 

@@ -117,6 +117,7 @@ func (w *Writer) rotate() error {
 	}
 	_ = w.closeFile()
 	if err == nil {
+		w.known = true
 		w.tidyAmong(append(names, strings.TrimPrefix(to, w.path+".")))
 	}
 	return nil

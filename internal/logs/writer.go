@@ -26,7 +26,8 @@ type Writer struct {
 	file   *os.File    // nil: not open
 	info   fs.FileInfo // of file when it was opened, for its identity
 	begun  time.Time   // when file began, for Limits.RotateEvery
-	number int         // of the newest rotated file that this Writer made
+	number int         // of the newest rotated file that this Writer knows of
+	known  bool        // it is the newest of all
 	tidied bool        // what an earlier process left was looked at
 	closed bool
 

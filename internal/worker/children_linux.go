@@ -10,27 +10,49 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// descendants returns the processes below this one.
-func descendants() []int {
-	found := children(os.Getpid())
+// descendants returns the processes below this one, whose commands are started
+// by that thread.
+func descendants(thread int) []int {
+	found := ownChildren(thread)
 	for i := 0; i < len(found); i++ { // found grows
 		found = append(found, children(found[i])...)
 	}
 	return found
 }
 
+// ownChildren returns the children of this process as children does. The kernel
+// gives orphans to the main thread and all others to the thread that has
+// forked them, so that not every thread needs to be asked, at the end of every
+// run.
+func ownChildren(thread int) []int {
+	main := os.Getpid()
+	if thread == main {
+		return childrenOf(main, main)
+	}
+	return childrenOf(main, main, thread)
+}
+
 // children returns the children of a process, zombies included. One that is
 // forked or ends meanwhile may be missing.
 func children(pid int) []int {
-	dir := "/proc/" + strconv.Itoa(pid) + "/task"
-	threads, err := os.ReadDir(dir)
+	entries, err := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/task")
 	if err != nil {
 		return nil // it is gone
 	}
-	var found []int
+	threads := make([]int, 0, len(entries))
+	for _, entry := range entries {
+		if thread, err := strconv.Atoi(entry.Name()); err == nil {
+			threads = append(threads, thread)
+		}
+	}
+	return childrenOf(pid, threads...)
+}
+
+// childrenOf returns the children of some threads of a process.
+func childrenOf(pid int, threads ...int) (found []int) {
 	for _, thread := range threads {
-		list, err := readProc(dir + "/" + thread.Name() + "/children")
-		if errors.Is(err, fs.ErrNotExist) && thread.Name() == strconv.Itoa(pid) {
+		list, err := readProc("/proc/" + strconv.Itoa(pid) + "/task/" + strconv.Itoa(thread) + "/children")
+		if errors.Is(err, fs.ErrNotExist) && thread == pid {
 			return childrenByParent(pid) // a kernel without CONFIG_PROC_CHILDREN
 		}
 		for _, field := range bytes.Fields(list) {
@@ -42,7 +64,7 @@ func children(pid int) []int {
 	return found
 }
 
-// readProc reads a file of /proc. Every run reads a dozen of them at its end, and
+// readProc reads a file of /proc. Every run reads some of them at its end, and
 // os.ReadFile asks the kernel three times as much, for its poller.
 func readProc(path string) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)

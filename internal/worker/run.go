@@ -58,7 +58,7 @@ type run struct {
 
 // startRun starts the command of a run. An error tells what hinders it, and
 // is in the log as well, and so is the warning. What comes with it is over.
-func startRun(spec ipc.RunSpec, env []string, cgroup *procworker.Cgroup, warning string) (*run, error) {
+func startRun(s starter, spec ipc.RunSpec, env []string, cgroup *procworker.Cgroup, warning string) (*run, error) {
 	r := &run{spec: spec, cgroup: cgroup}
 	var sink io.Writer = io.Discard
 	if spec.Log != "" {
@@ -72,7 +72,7 @@ func startRun(spec ipc.RunSpec, env []string, cgroup *procworker.Cgroup, warning
 		sink = r.log
 	}
 	r.from = r.position()
-	err := r.startIn(sink, env, warning)
+	err := r.startIn(s, sink, env, warning)
 	if err != nil {
 		r.closeCgroup()
 		_ = r.closeLog()
@@ -84,7 +84,7 @@ func startRun(spec ipc.RunSpec, env []string, cgroup *procworker.Cgroup, warning
 	return r, nil
 }
 
-func (r *run) startIn(sink io.Writer, env []string, warning string) (err error) {
+func (r *run) startIn(s starter, sink io.Writer, env []string, warning string) (err error) {
 	if r.out, err = newOutput(sink); err != nil {
 		fmt.Fprintf(sink, "poppobuilder: %v\n", err)
 		return err
@@ -92,7 +92,7 @@ func (r *run) startIn(sink io.Writer, env []string, warning string) (err error) 
 	if warning != "" {
 		r.out.say(warning)
 	}
-	if err = r.startCommand(env); err != nil {
+	if err = r.startCommand(s, env); err != nil {
 		r.out.say(err)
 	}
 	r.out.started()
@@ -102,12 +102,12 @@ func (r *run) startIn(sink io.Writer, env []string, warning string) (err error) 
 	return err
 }
 
-func (r *run) startCommand(env []string) error {
+func (r *run) startCommand(s starter, env []string) error {
 	path, err := findCommand(r.spec.Command, r.spec.Dir, env)
 	if err != nil {
 		return err
 	}
-	if r.tree, err = startTree(path, r.spec, env, r.out, r.cgroup); err != nil {
+	if r.tree, err = startTree(s, path, r.spec, env, r.out, r.cgroup); err != nil {
 		return explainStart(r.spec.Command[0], err)
 	}
 	return nil

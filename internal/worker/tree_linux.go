@@ -3,6 +3,7 @@ package worker
 import (
 	"errors"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"unsafe"
@@ -24,6 +25,7 @@ func becomeReaper() error {
 // the orphans, has no descendant either.
 type tree struct {
 	leader        int // also the number of its process group
+	thread        int // whose child it is
 	killLeftovers bool
 
 	cgroup *procworker.Cgroup // nil: none
@@ -37,28 +39,51 @@ type tree struct {
 	killing    bool       // whoever turns up is killed
 }
 
-// startTree starts the command of a run. The calling goroutine is locked to
-// its thread, and outlives the command.
-func startTree(path string, spec ipc.RunSpec, env []string, out *output, cgroup *procworker.Cgroup) (*tree, error) {
+// A starter runs functions on a thread of its own until it is closed: the
+// kernel kills a command when the thread that started it ends. The worker's
+// goroutine is not tied to that thread, because each time it wakes up would
+// cost two switches between threads.
+type starter chan func()
+
+func newStarter() starter {
+	s := make(starter)
+	go func() {
+		runtime.LockOSThread()
+		for f := range s {
+			f()
+		}
+	}()
+	return s
+}
+
+func (s starter) close() { close(s) }
+
+// startTree starts the command of a run.
+func startTree(s starter, path string, spec ipc.RunSpec, env []string, out *output, cgroup *procworker.Cgroup) (*tree, error) {
 	sys := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if cgroup != nil {
 		sys.UseCgroupFD, sys.CgroupFD = true, cgroup.FD()
 	}
-	pid, err := limits(spec).ForkExec(path, spec.Command, &syscall.ProcAttr{
-		Dir:   spec.Dir,
-		Env:   env,
-		Files: out.files(),
-		Sys:   sys,
-	})
-	if err != nil {
-		return nil, err
-	}
 	t := &tree{
-		leader:        pid,
 		cgroup:        cgroup,
 		killLeftovers: killsLeftovers(spec),
 		ended:         make(chan syscall.WaitStatus, 1),
 		empty:         make(chan usage, 1),
+	}
+	started := make(chan error)
+	s <- func() {
+		var err error
+		t.thread = unix.Gettid()
+		t.leader, err = limits(spec).ForkExec(path, spec.Command, &syscall.ProcAttr{
+			Dir:   spec.Dir,
+			Env:   env,
+			Files: out.files(),
+			Sys:   sys,
+		})
+		started <- err
+	}
+	if err := <-started; err != nil {
+		return nil, err
 	}
 	go t.wait()
 	return t, nil
@@ -77,7 +102,7 @@ func (t *tree) sendTerm() {
 		return
 	}
 	t.terminated = true
-	others := descendants()
+	others := descendants(t.thread)
 	for _, sig := range []syscall.Signal{unix.SIGTERM, unix.SIGCONT} {
 		if !t.reaped {
 			_ = unix.Kill(-t.leader, sig)
@@ -108,7 +133,7 @@ func (t *tree) sendKill() {
 	if !t.reaped {
 		_ = unix.Kill(-t.leader, unix.SIGKILL)
 	}
-	for _, pid := range children(os.Getpid()) {
+	for _, pid := range ownChildren(t.thread) {
 		_ = unix.Kill(pid, unix.SIGKILL)
 	}
 }

@@ -21,6 +21,13 @@ const pollGroup = 50 * time.Millisecond
 // becomeReaper does nothing: there is no such thing here.
 func becomeReaper() error { return nil }
 
+// A starter is of no use here.
+type starter struct{}
+
+func newStarter() starter { return starter{} }
+
+func (starter) close() {}
+
 // A tree is the process group of one run. What leaves the group escapes.
 type tree struct {
 	leader        int // also the number of its process group
@@ -34,7 +41,7 @@ type tree struct {
 }
 
 // startTree starts the command of a run.
-func startTree(path string, spec ipc.RunSpec, env []string, out *output, _ *procworker.Cgroup) (*tree, error) {
+func startTree(_ starter, path string, spec ipc.RunSpec, env []string, out *output, _ *procworker.Cgroup) (*tree, error) {
 	pid, err := limits(spec).ForkExec(path, spec.Command, &syscall.ProcAttr{
 		Dir:   spec.Dir,
 		Env:   env,

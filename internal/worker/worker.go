@@ -39,7 +39,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime"
 	"syscall"
 	"time"
 
@@ -88,12 +87,8 @@ type Options struct {
 // Run belongs at the top of a process that does nothing else: it handles the
 // process's signals, and on Linux reaps all of its children.
 func Run(ctx context.Context, ch Channel, o Options) error {
-	// The kernel kills a command when the thread that started it ends.
-	// Commands are started by this goroutine, so its thread must be its own.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-
-	w := &worker{ch: ch, opts: o}
+	w := &worker{ch: ch, opts: o, starter: newStarter()}
+	defer w.starter.close()
 	if !o.noReaper {
 		if err := becomeReaper(); err != nil {
 			return errors.Join(fmt.Errorf("become the reaper of orphans: %w", err), ch.Close())
@@ -106,6 +101,8 @@ func Run(ctx context.Context, ch Channel, o Options) error {
 type worker struct {
 	ch   Channel
 	opts Options
+
+	starter starter // starts commands
 
 	run     *run  // nil: idle
 	leaving bool  // Run returns as soon as it is idle
@@ -230,7 +227,7 @@ func (w *worker) start(spec ipc.RunSpec) {
 		return
 	}
 	cgroup, warning := w.contain(spec)
-	r, err := startRun(spec, environment(os.Environ(), w.opts.ID, spec), cgroup, warning)
+	r, err := startRun(w.starter, spec, environment(os.Environ(), w.opts.ID, spec), cgroup, warning)
 	if err != nil {
 		w.send(ipc.Finished{Run: spec.ID, Error: err.Error(), Log: r.logRange()})
 		return
