@@ -26,14 +26,9 @@ type output struct {
 }
 
 func newOutput(sink io.Writer) (*output, error) {
-	stdin, err := os.Open(os.DevNull)
+	stdin, r, w, err := commandFiles()
 	if err != nil {
-		return nil, fmt.Errorf("open the command's input: %w", err)
-	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		stdin.Close()
-		return nil, fmt.Errorf("make the command's output pipe: %w", err)
+		return nil, err
 	}
 	o := &output{
 		stdin: stdin, w: w,
