@@ -90,6 +90,9 @@ func TestChaos(t *testing.T) {
 		if t.Failed() {
 			t.FailNow()
 		}
+		if (done+1)%500 == 0 {
+			t.Logf("%d rounds in %v", done+1, time.Since(begin).Round(time.Second))
+		}
 	}
 	took := time.Since(begin)
 	c.finish()
@@ -120,7 +123,7 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 	if os.Getenv(chaosRoundsVariable) == "" {
 		// Under the race detector a daemon with its ten workers takes seconds to
 		// start, so the short run does without it in them. The driver and the
-		// checks have it, and the long run has it everywhere.
+		// checks have it; a long run has it everywhere, or nowhere.
 		c.program = buildTest(t)
 	}
 	c.cgroups = seed%2 == 1 // else the other means have to do
