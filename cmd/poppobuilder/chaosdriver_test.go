@@ -144,6 +144,7 @@ func (c *chaos) settings(strategy string, size int) string {
 			"restart": {"initialDelay": 10, "maxDelay": 200, "resetAfter": 1000}},
 		"defaults": {"retryAttempts": 1, "retryDelay": 50},
 		"logging": {"maxSize": "1M", "maxFiles": 1},
+		"history": {"maxRuns": 1000}, // each round looks at all of it
 	}`, size, strategy)
 }
 
