@@ -286,6 +286,35 @@ func TestHistoryIsBoundedOnDisk(t *testing.T) {
 	}
 }
 
+// A run that waited for long is not forgotten as soon as it has ended.
+func TestHistoryKeepsWhatEndedLast(t *testing.T) {
+	db := openStore(t, filepath.Join(t.TempDir(), "runs.db"), runs.Options{Limits: runs.Limits{MaxRuns: 20}})
+	var patient []string
+	for i := range 5 {
+		run, err := db.Enqueue(runs.Request{Project: fmt.Sprint("patient-", i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		patient = append(patient, run.ID)
+	}
+	fill(t, db, 100)
+	commit(t, db)
+	for _, id := range patient {
+		if _, _, err := db.Finish(id, runs.Cancelled, runs.Exit{}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	commit(t, db)
+	for _, id := range patient {
+		if _, err := db.Get(id); err != nil {
+			t.Errorf("of the last that ended: %v", err)
+		}
+	}
+	if list := db.List(runs.Filter{}); len(list) != 21 {
+		t.Errorf("%d runs are left, want 20 and the one that waits", len(list))
+	}
+}
+
 // A file that is mostly empty is made smaller when it is opened.
 func TestFileIsCompacted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "runs.db")

@@ -102,23 +102,34 @@ func putLast(tx *bolt.Tx, run *Run) error {
 // it takes when the limits have just been lowered.
 const pruneBatch = 500
 
-// prune removes the oldest runs of a history of count runs that are beyond the
-// limits. It returns how many it has removed.
+// pruneSpare is how many runs may have waited so long that their ids are among
+// the oldest, but their ends are not, without one of them being removed too
+// early.
+const pruneSpare = 32
+
+// prune removes the runs of a history of count runs that ended the longest ago,
+// if they are beyond the limits. It returns how many it has removed.
 func prune(tx *bolt.Tx, count int, l Limits, now time.Time) (int, error) {
-	history := tx.Bucket(bucketRuns)
-	var doomed []Run
-	c := history.Cursor()
-	for k, v := c.First(); k != nil && len(doomed) < pruneBatch; k, v = c.Next() {
+	surplus := min(max(0, count-l.MaxRuns), pruneBatch)
+	if surplus == 0 && l.MaxAge <= 0 {
+		return 0, nil
+	}
+	var doomed, others []Run
+	c := tx.Bucket(bucketRuns).Cursor()
+	for k, v := c.First(); k != nil && len(doomed) < pruneBatch && len(others) < surplus+pruneSpare; k, v = c.Next() {
 		run, err := decode(k, v)
 		if err != nil {
 			return 0, err
 		}
-		tooMany := count-len(doomed) > l.MaxRuns
-		tooOld := l.MaxAge > 0 && run.FinishedAt.Before(now.Add(-l.MaxAge))
-		if !tooMany && !tooOld {
-			break
+		if l.MaxAge > 0 && run.FinishedAt.Before(now.Add(-l.MaxAge)) {
+			doomed = append(doomed, run)
+		} else {
+			others = append(others, run)
 		}
-		doomed = append(doomed, run)
+	}
+	if left := surplus - len(doomed); left > 0 {
+		slices.SortStableFunc(others, func(a, b Run) int { return a.FinishedAt.Compare(b.FinishedAt) })
+		doomed = append(doomed, others[:min(left, len(others))]...)
 	}
 	for i := range doomed {
 		if err := forget(tx, &doomed[i]); err != nil {
