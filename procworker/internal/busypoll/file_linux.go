@@ -4,24 +4,44 @@ import (
 	"errors"
 	"io"
 	"os"
+	"runtime"
+	"sync/atomic"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// patience is how long a reader looks before it sleeps. A sleep that was shorter
-// tells that looking would have been better: so it costs at most twice what the
-// best choice would have cost. An answer of a busy process takes about 50 us.
-const patience = 100 * time.Microsecond
+const (
+	// patience is how long a reader looks before it sleeps. A wait that was
+	// shorter is one in which looking is better, so that a wrong guess costs
+	// no more than the sleep itself. An answer of a busy process takes about
+	// 50 us.
+	patience = 100 * time.Microsecond
+	// quickYield is how long giving way takes at most if nobody else wants the
+	// processor, and crowded how long nobody looks after it took longer: it can
+	// be a whole time slice of everybody else.
+	quickYield = 20 * time.Microsecond
+	crowded    = 100 * time.Millisecond
+)
 
-// fast is a pipe's or a socket's state. None of its system calls can block,
-// because the descriptor is set so or the call says so, and the scheduler need
-// not be told of them: to it they are computation, as giving way is. It would
+// looking says that a reader of this process looks: each one has a processor to
+// itself, and what others want to do must not wait for all of them.
+var looking atomic.Bool
+
+// lookAgain is when readers may look again, in nanoseconds since start. 0: now.
+var lookAgain atomic.Int64
+
+var start = time.Now()
+
+// fast is a pipe's or a socket's state.
+//
+// The scheduler is not told of a socket's system calls: they cannot block
+// (MSG_DONTWAIT), so that to it they are computation, as giving way is. It would
 // otherwise take the processor away from a thread that the kernel has put
-// behind another process, and give it back by a futex. (runtime.Gosched, too,
-// would be dear: it moves the goroutine to another thread.)
+// behind another process, and give it back by a futex. A pipe is read as usual:
+// even if it does not block, a read waits for a writer whose memory has to be
+// fetched first.
 type fast struct {
 	raw    syscall.RawConn // nil: there is nothing to be had
 	socket bool
@@ -30,8 +50,8 @@ type fast struct {
 	dst     []byte
 	got     int
 	readErr error
-	eager   bool      // it looks again before it sleeps
-	asleep  time.Time // since when it sleeps; zero: it does not
+	eager   bool      // it looks before it sleeps
+	since   time.Time // since when it waits; zero: it does not
 	onRead  func(fd uintptr) (done bool)
 
 	// The writer's.
@@ -97,50 +117,77 @@ func (f *fast) read(file *os.File, b []byte) (int, error) {
 // receive is called when there may be something to read, and reports whether
 // there was.
 func (f *fast) receive(fd uintptr) (done bool) {
-	var begin time.Time
-	for {
-		n, errno := f.tryRead(fd)
-		if errno == unix.EINTR {
-			continue
-		}
-		if errno != unix.EAGAIN {
-			f.got, f.readErr = n, nil
-			if errno != 0 {
-				f.got, f.readErr = 0, errno
-			}
-			f.awake()
+	if f.tryRead(int(fd)) {
+		f.arrived()
+		return true
+	}
+	if f.since.IsZero() {
+		f.since = time.Now()
+	}
+	if f.eager && f.look(int(fd)) {
+		f.arrived()
+		return true
+	}
+	return false
+}
+
+// look tries to read until its time is up, and gives way in between.
+func (f *fast) look(fd int) (done bool) {
+	if !looking.CompareAndSwap(false, true) {
+		return false
+	}
+	defer looking.Store(false)
+	now := time.Now()
+	for now.Sub(f.since) < patience {
+		_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+		if f.tryRead(fd) {
 			return true
 		}
-		now := time.Now()
-		if begin.IsZero() {
-			begin = now
-		}
-		if !f.eager || now.Sub(begin) >= patience {
-			f.asleep = now
+		before := now
+		if now = time.Now(); now.Sub(before) > quickYield {
+			lookAgain.Store(int64(now.Add(crowded).Sub(start)))
 			return false
 		}
-		_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
 	}
+	return false
 }
 
-func (f *fast) tryRead(fd uintptr) (int, syscall.Errno) {
-	if f.socket {
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, fd,
-			uintptr(unsafe.Pointer(unsafe.SliceData(f.dst))), uintptr(len(f.dst)), unix.MSG_DONTWAIT, 0, 0)
-		return int(n), errno
-	}
-	n, _, errno := unix.RawSyscall(unix.SYS_READ, fd,
-		uintptr(unsafe.Pointer(unsafe.SliceData(f.dst))), uintptr(len(f.dst)))
-	return int(n), errno
-}
-
-// awake draws its conclusion from the sleep that is over, if there was one.
-func (f *fast) awake() {
-	if f.asleep.IsZero() {
+// arrived draws its conclusion from the wait that is over, if there was one.
+func (f *fast) arrived() {
+	if f.since.IsZero() {
 		return
 	}
-	f.eager = time.Since(f.asleep) < patience
-	f.asleep = time.Time{}
+	now := time.Now()
+	// With one processor for all goroutines, the other side may be one of
+	// them.
+	f.eager = now.Sub(f.since) < patience && !isCrowded(now) && runtime.GOMAXPROCS(0) > 1
+	f.since = time.Time{}
+}
+
+// isCrowded reports whether somebody else has wanted the processor lately.
+func isCrowded(now time.Time) bool {
+	again := lookAgain.Load()
+	return again != 0 && int64(now.Sub(start)) < again
+}
+
+// tryRead reports whether it has read something, or its end.
+func (f *fast) tryRead(fd int) (done bool) {
+	for {
+		n, err := 0, error(nil)
+		if f.socket {
+			n, err = recv(fd, f.dst)
+		} else {
+			n, err = unix.Read(fd, f.dst)
+		}
+		switch err {
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+			return false
+		}
+		f.got, f.readErr = max(0, n), err
+		return true
+	}
 }
 
 func (f *fast) write(file *os.File, b []byte) (int, error) {
@@ -159,17 +206,15 @@ func (f *fast) write(file *os.File, b []byte) (int, error) {
 // send writes as much as there is room for, and reports whether it is done.
 func (f *fast) send(fd uintptr) (done bool) {
 	for f.put < len(f.src) {
-		rest := f.src[f.put:]
-		n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, fd,
-			uintptr(unsafe.Pointer(unsafe.SliceData(rest))), uintptr(len(rest)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
-		switch errno {
-		case 0:
-			f.put += int(n)
+		n, err := send(int(fd), f.src[f.put:])
+		switch err {
+		case nil:
+			f.put += n
 		case unix.EINTR:
 		case unix.EAGAIN:
 			return false
 		default:
-			f.writeErr = errno
+			f.writeErr = err
 			return true
 		}
 	}

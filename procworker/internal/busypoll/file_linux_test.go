@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,18 +16,36 @@ import (
 	"github.com/poppobuilder/poppobuilder/procworker/internal/busypoll"
 )
 
-// What is used rarely costs nothing but its reads.
+// What is used rarely costs nothing but its reads, and so does what others would
+// have to wait for.
 func TestReaderLooksOnlyWhereDataIsDense(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for slept, want := range map[time.Duration]bool{
-			0:                      true,
-			99 * time.Microsecond:  true,
-			100 * time.Microsecond: false,
-			time.Hour:              false,
+		defer busypoll.Crowd(false)
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+		for _, c := range []struct {
+			waited     time.Duration
+			crowded    bool
+			processors int
+			want       bool
+		}{
+			{0, false, 2, true},
+			{99 * time.Microsecond, false, 2, true},
+			{100 * time.Microsecond, false, 2, false},
+			{time.Hour, false, 2, false},
+			{0, true, 2, false},
+			{0, false, 1, false},
 		} {
-			if got := busypoll.EagerAfter(slept); got != want {
-				t.Errorf("after %v asleep: %v, want %v", slept, got, want)
+			runtime.GOMAXPROCS(c.processors)
+			busypoll.Crowd(c.crowded)
+			if got := busypoll.EagerAfter(c.waited); got != c.want {
+				t.Errorf("%+v: %v", c, got)
 			}
+		}
+		busypoll.Crowd(true)
+		time.Sleep(100 * time.Millisecond)
+		runtime.GOMAXPROCS(2)
+		if !busypoll.EagerAfter(0) {
+			t.Error("the crowd is gone, and it does not look")
 		}
 	})
 }
