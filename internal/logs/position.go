@@ -52,24 +52,31 @@ func (w *Writer) Position() (Position, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	info, err := os.Stat(w.path)
-	switch {
-	case err == nil && !info.Mode().IsRegular(): // which has no places, and whose opening may wait
+	if err == nil && !info.Mode().IsRegular() { // which has no places, and whose opening may wait
 		return Position{}, fmt.Errorf("find the end of log %s: it is no regular file", w.path)
-	case w.known: // nobody else rotates it meanwhile
+	}
+	if (err == nil || errors.Is(err, fs.ErrNotExist)) && w.knows(info) {
 		end := Position{File: w.number + 1}
-		if err == nil {
+		if info != nil {
 			end.Offset = info.Size()
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return Position{}, fmt.Errorf("find the end of log: %w", err)
 		}
 		return end, nil
 	}
 	end, err := End(w.path)
 	if err == nil {
-		end.File = max(end.File, w.number+1)
-		w.number, w.known = end.File-1, true
+		w.number, w.known, w.place = end.File-1, true, info
 	}
 	return end, err
+}
+
+// knows reports whether number is still that of the newest rotated file, and not
+// only was once: another Writer may have rotated the log, and somebody may have
+// removed what was rotated.
+func (w *Writer) knows(info fs.FileInfo) bool {
+	if !w.known || info != nil && w.place != nil && !os.SameFile(info, w.place) {
+		return false
+	}
+	return (w.number == 0 || isRotated(w.path, w.number)) && !isRotated(w.path, w.number+1)
 }
 
 // Copy copies what a log has from a position up to another, or, if that is nil,

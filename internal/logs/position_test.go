@@ -253,3 +253,57 @@ func TestFollowStretchErrors(t *testing.T) {
 		t.Errorf("failing destination: got %v, want its error", err)
 	}
 }
+
+// A Writer's position is where a reader looks for it, also when somebody else
+// has moved the log's files since it looked last.
+func TestPositionIsNotRemembered(t *testing.T) {
+	t.Parallel()
+	limits := logs.Limits{MaxSize: 30, Plain: true}
+	for name, meddle := range map[string]func(t *testing.T, path string){
+		"another writer rotates": func(t *testing.T, path string) {
+			other := logs.New(path, limits)
+			defer other.Close()
+			write(t, other, "too long for the file that there is\n")
+		},
+		"the rotated files are removed": func(t *testing.T, path string) {
+			for _, file := range rotatedFiles(t, path) {
+				if err := os.Remove(file); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
+		"all files are removed": func(t *testing.T, path string) {
+			for _, file := range append(rotatedFiles(t, path), path) {
+				if err := os.Remove(file); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
+		"the current file is removed": func(t *testing.T, path string) {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"nothing": func(*testing.T, string) {},
+	} {
+		for _, before := range []int{1, 5} { // lines, of which 2 fit into a file
+			path := filepath.Join(t.TempDir(), "a.log")
+			w := logs.New(path, limits)
+			for range before {
+				write(t, w, "a line of 15 b\n")
+			}
+			position(t, w)
+			meddle(t, path)
+			want, err := logs.End(path)
+			if got := position(t, w); got != want || err != nil {
+				t.Errorf("%s behind %d lines: %v, and a reader says %v, %v", name, before, got, want, err)
+			}
+			write(t, w, "another one\n")
+			want, err = logs.End(path)
+			if got := position(t, w); got != want || err != nil {
+				t.Errorf("%s behind %d lines, and one more: %v, and a reader says %v, %v", name, before, got, want, err)
+			}
+			w.Close()
+		}
+	}
+}

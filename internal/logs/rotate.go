@@ -110,14 +110,15 @@ func (w *Writer) rotate() error {
 		}
 		w.stats.LastError = err
 	}
-	w.number = max(w.number, newestNumber(rotatedAmong(names))) + 1
-	to := rotatedPath(w.path, w.number)
+	number := max(w.number, newestNumber(rotatedAmong(names))) + 1
+	to := rotatedPath(w.path, number)
 	if err := os.Rename(w.path, to); err != nil {
 		return fmt.Errorf("rotate log: %w", err)
 	}
+	w.number = number
 	_ = w.closeFile()
 	if err == nil {
-		w.known = true
+		w.known, w.place = true, nil
 		w.tidyAmong(append(names, strings.TrimPrefix(to, w.path+".")))
 	}
 	return nil

@@ -28,6 +28,7 @@ type Writer struct {
 	begun  time.Time   // when file began, for Limits.RotateEvery
 	number int         // of the newest rotated file that this Writer knows of
 	known  bool        // it is the newest of all
+	place  fs.FileInfo // of the current file then, or when it was opened; nil: unknown
 	tidied bool        // what an earlier process left was looked at
 	closed bool
 
@@ -203,7 +204,7 @@ func (w *Writer) open() error {
 			w.begun = born
 		}
 	}
-	w.file, w.info = file, info
+	w.file, w.info, w.place = file, info, info
 	if !w.tidied {
 		w.tidied = true
 		w.tidy()
