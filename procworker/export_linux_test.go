@@ -1,6 +1,9 @@
 package procworker
 
-import "syscall"
+import (
+	"context"
+	"syscall"
+)
 
 // OpenCgroupsIn makes a place in any cgroup.
 func OpenCgroupsIn(base, name string) (*Cgroups, error) { return openCgroupsIn(base, name) }
@@ -14,6 +17,6 @@ func (w *Worker) Weaken() { w.weak = true }
 // OccupySpawner keeps every start waiting for its turn, until release.
 func OccupySpawner() (release func()) {
 	reply := make(chan forkReply) // without room: the spawner waits until it is read
-	spawner() <- forkRequest{l: &launch{path: "/"}, attr: new(syscall.ProcAttr), reply: reply}
+	spawner() <- forkRequest{ctx: context.Background(), l: &launch{path: "/"}, attr: new(syscall.ProcAttr), reply: reply}
 	return func() { <-reply }
 }

@@ -24,6 +24,7 @@ func signalName(sig syscall.Signal) string { return unix.SignalName(sig) }
 
 // A forkRequest asks the spawner for one start.
 type forkRequest struct {
+	ctx   context.Context
 	l     *launch
 	attr  *syscall.ProcAttr
 	reply chan forkReply
@@ -66,6 +67,10 @@ func serveForks(requests <-chan forkRequest) {
 		return
 	}
 	for r := range requests {
+		if err := r.ctx.Err(); err != nil { // since it was sent
+			r.reply <- forkReply{err: err}
+			continue
+		}
 		pid, err := r.l.limits.ForkExec(r.l.path, r.l.argv, r.attr)
 		r.reply <- forkReply{pid, err}
 	}
@@ -115,7 +120,7 @@ func start(ctx context.Context, l *launch) (*process, error) {
 		}
 		turn = maskingSpawner
 	}
-	r := forkRequest{l: l, attr: attr, reply: make(chan forkReply, 1)}
+	r := forkRequest{ctx: ctx, l: l, attr: attr, reply: make(chan forkReply, 1)}
 	select {
 	case turn() <- r:
 	case <-ctx.Done():
@@ -124,6 +129,9 @@ func start(ctx context.Context, l *launch) (*process, error) {
 	reply := <-r.reply
 	runtime.KeepAlive(l.files)
 	if reply.err != nil {
+		if errors.Is(reply.err, ctx.Err()) {
+			return nil, reply.err
+		}
 		var limit *LimitsError
 		if errors.As(reply.err, &limit) {
 			return nil, reply.err
