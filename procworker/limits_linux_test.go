@@ -76,6 +76,7 @@ func TestLimitsThatCannotBe(t *testing.T) {
 		{name: "umask", limits: procworker.Limits{Umask: 0o1000}, limit: "umask"},
 		{name: "memory without a cgroup", limits: procworker.Limits{Memory: 1 << 20}, limit: "memory"},
 		{name: "pids without a cgroup", limits: procworker.Limits{PIDs: 5}, limit: "pids"},
+		{name: "more files than the kernel has", limits: procworker.Limits{NoFile: 1 << 40}, limit: "nofile"},
 		{name: "missing program", limits: procworker.Limits{NoFile: 5}, command: filepath.Join(dir, "none")},
 	}
 	for _, tt := range tests {
