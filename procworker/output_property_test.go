@@ -124,8 +124,9 @@ func (s *tokenStream) find(part []byte, from int) int {
 			return at
 		}
 	}
-	if i := bytes.Index(s.text[from:], part); i >= 0 {
-		return from + i
+	// Too short to tell: where the last Write ends. After a gap a line begins.
+	if i := bytes.Index(s.text[from:], append([]byte("\n"), part...)); i >= 0 {
+		return from + i + 1
 	}
 	return -1
 }
@@ -176,7 +177,7 @@ func settle(s *tokenStream, w *fussyWriter) (account, error) {
 			a.gaps++
 			begin, end := s.lineAround(at)
 			if !s.atLine(at) && end-begin <= longestSkip {
-				return a, fmt.Errorf("a line of %d bytes begins %d bytes late, at %d", end-begin, at-begin, at)
+				return a, fmt.Errorf("a line of %d bytes begins %d bytes late, at %d: %.60q", end-begin, at-begin, at, part)
 			}
 			if !s.atLine(pos) && !torn {
 				return a, fmt.Errorf("the line at %d is glued to that at %d", pos, at)
