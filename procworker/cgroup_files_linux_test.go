@@ -40,7 +40,7 @@ func content(t *testing.T, path ...string) string {
 
 func TestCgroupValue(t *testing.T) {
 	t.Parallel()
-	dir := tree(t, map[string]string{"memory.events": "low 0\noom 3\noom_kill 12\nodd x\n"})
+	dir := tree(t, map[string]string{"memory.events": "low 0\noom_kill 12\noom 3\nodd x\n"})
 	for key, want := range map[string]int{"oom_kill": 12, "oom": 3, "kill": 0, "none": 0, "odd": 0} {
 		if got := cgroupValue(dir, "memory.events", key); got != want {
 			t.Errorf("%s is %d, want %d", key, got, want)

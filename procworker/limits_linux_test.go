@@ -86,7 +86,11 @@ func TestLimitsThatCannotBe(t *testing.T) {
 				tt.command = "true"
 			}
 			w := &procworker.Worker{Command: []string{tt.command}, Limits: tt.limits}
+			m := mark(t, w)
 			err := w.Serve(t.Context())
+			if left := alive(m); len(left) > 0 {
+				t.Errorf("alive after Serve: %v", left)
+			}
 			var spawn *procworker.SpawnError
 			if !errors.As(err, &spawn) || spawn.Host() {
 				t.Errorf("Serve = %v, want a *SpawnError that is not the host's", err)
