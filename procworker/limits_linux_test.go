@@ -76,6 +76,7 @@ func TestLimitsThatCannotBe(t *testing.T) {
 		{name: "umask", limits: procworker.Limits{Umask: 0o1000}, limit: "umask"},
 		{name: "memory without a cgroup", limits: procworker.Limits{Memory: 1 << 20}, limit: "memory"},
 		{name: "pids without a cgroup", limits: procworker.Limits{PIDs: 5}, limit: "pids"},
+		{name: "more files than the kernel has", limits: procworker.Limits{NoFile: 1 << 40}, limit: "nofile"},
 		{name: "missing program", limits: procworker.Limits{NoFile: 5}, command: filepath.Join(dir, "none")},
 	}
 	for _, tt := range tests {
@@ -85,7 +86,11 @@ func TestLimitsThatCannotBe(t *testing.T) {
 				tt.command = "true"
 			}
 			w := &procworker.Worker{Command: []string{tt.command}, Limits: tt.limits}
+			m := mark(t, w)
 			err := w.Serve(t.Context())
+			if left := alive(m); len(left) > 0 {
+				t.Errorf("alive after Serve: %v", left)
+			}
 			var spawn *procworker.SpawnError
 			if !errors.As(err, &spawn) || spawn.Host() {
 				t.Errorf("Serve = %v, want a *SpawnError that is not the host's", err)

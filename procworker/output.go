@@ -34,18 +34,23 @@ type output struct {
 	dst  io.Writer
 	lost *losses
 
+	hurry, patience time.Duration // outputHurry, outputPatience
+
 	mu     sync.Mutex // guards what follows
 	ring   ring
 	busy   int         // bytes at the beginning of the ring that are being written
 	turn   int         // how often the writer has taken something
 	relief bool        // another goroutine reads
 	ended  bool        // there is nothing more to read
+	shut   bool        // nothing is kept any more
+	open   bool        // of the line that is being dropped, which is counted at its end
 	guard  *time.Timer // calls look; nil: not yet
 	seen   int         // what turn was when it last did
 	quiet  bool        // it will not again: nothing is going on
 
 	more chan struct{} // the other goroutine has put something in the ring, or has gone
-	room chan struct{} // there is room in the ring
+	room chan struct{} // there is room in the ring, or it is shut
+	eof  chan struct{} // closed when there is nothing more to read
 	done chan struct{} // closed when the writer has returned
 }
 
@@ -55,8 +60,12 @@ func newOutput(src *os.File, dst io.Writer, lost *losses) *output {
 		src:  newDrainFile(src, outputBudget),
 		dst:  dst,
 		lost: lost,
+
+		hurry: outputHurry, patience: outputPatience,
+
 		more: make(chan struct{}, 1),
 		room: make(chan struct{}, 1),
+		eof:  make(chan struct{}),
 		done: make(chan struct{}),
 	}
 }
@@ -65,14 +74,14 @@ func (o *output) start() { go o.copy() }
 
 func (o *output) copy() {
 	defer close(o.done)
+	counted := false // the line that goes on is
 	for {
 		batch, relief, ended := o.take()
 		switch {
 		case len(batch) > 0:
-			n, err := o.dst.Write(batch)
-			if err != nil || n < len(batch) {
-				rest := batch[max(0, min(n, len(batch))):]
-				o.lost.add(bytes.Count(rest, []byte("\n")), len(rest))
+			n, _ := o.dst.Write(batch)
+			if n < len(batch) || counted {
+				counted = o.refused(batch, max(0, min(n, len(batch))), counted)
 			}
 		case relief:
 			<-o.more
@@ -82,6 +91,26 @@ func (o *output) copy() {
 			o.read(outputTurn)
 		}
 	}
+}
+
+// refused counts what a Write has left of a batch after n bytes. A line that is
+// refused in parts counts once.
+func (o *output) refused(batch []byte, n int, counted bool) (goesOn bool) {
+	counted = counted && bytes.IndexByte(batch[:n], '\n') < 0
+	rest := batch[n:]
+	if len(rest) == 0 {
+		return counted
+	}
+	lines := bytes.Count(rest, []byte("\n"))
+	goesOn = rest[len(rest)-1] != '\n'
+	if goesOn {
+		lines++
+	}
+	if counted {
+		lines--
+	}
+	o.lost.add(lines, len(rest))
+	return goesOn
 }
 
 // take gives the batch before back, and returns the next one, or what else
@@ -106,9 +135,9 @@ func (o *output) take() (batch []byte, relief, ended bool) {
 func (o *output) watch() {
 	switch {
 	case o.guard == nil:
-		o.guard = time.AfterFunc(outputHurry, o.look)
+		o.guard = time.AfterFunc(o.hurry, o.look)
 	case o.quiet:
-		o.guard.Reset(outputHurry)
+		o.guard.Reset(o.hurry)
 	}
 	o.quiet = false
 }
@@ -119,7 +148,7 @@ func (o *output) look() {
 	defer o.mu.Unlock()
 	if o.turn != o.seen {
 		o.seen = o.turn
-		o.guard.Reset(outputHurry)
+		o.guard.Reset(o.hurry)
 		return
 	}
 	o.quiet = true
@@ -129,27 +158,31 @@ func (o *output) look() {
 	}
 }
 
-// read reads once, if there is room, or will be before long. It reports
-// whether there was.
-func (o *output) read(limit int) bool {
+// read reads once, for which it waits for room; if there is none for too long
+// it drops.
+func (o *output) read(limit int) {
 	free := o.free(limit)
 	if free == nil {
-		return false
+		o.drop()
+		return
 	}
 	n, err := o.src.Read(free)
 	o.mu.Lock()
-	o.ring.extend(n)
-	o.ended = err != nil
-	o.mu.Unlock()
-	return true
+	defer o.mu.Unlock()
+	if o.shut {
+		o.skip(free[:n])
+	} else {
+		o.ring.extend(n)
+	}
+	if err != nil {
+		o.end()
+	}
 }
 
 // relieve reads while a Write goes on, and until all is written.
 func (o *output) relieve() {
 	for needed := true; needed; {
-		if !o.read(outputQueue) {
-			o.drop()
-		}
+		o.read(outputQueue)
 		o.mu.Lock()
 		needed = o.busy > 0 && !o.ended
 		o.relief = needed
@@ -159,98 +192,39 @@ func (o *output) relieve() {
 }
 
 // free returns room to read into, for which it waits; nil if there is none
-// for too long.
+// for too long, or nothing is kept any more.
 func (o *output) free(limit int) []byte {
-	if free := o.freeNow(limit); free != nil {
+	if free, shut := o.freeNow(limit); free != nil || shut {
 		return free
 	}
-	timer := time.NewTimer(outputPatience)
+	timer := time.NewTimer(o.patience)
 	defer timer.Stop()
 	for {
 		select {
 		case <-o.room: // maybe since before the ring was full
 		case <-timer.C:
-			return o.freeNow(limit)
+			return nil
 		}
-		if free := o.freeNow(limit); free != nil {
+		if free, shut := o.freeNow(limit); free != nil || shut {
 			return free
 		}
 	}
 }
 
-func (o *output) freeNow(limit int) []byte {
+func (o *output) freeNow(limit int) (free []byte, shut bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.ring.free(limit)
-}
-
-// drop reads without keeping anything until the writer has taken something,
-// and on to the end of a line. It begins behind the last whole line, so that
-// no line is ever glued to half of another one.
-func (o *output) drop() {
-	o.mu.Lock()
-	cut := o.ring.cutLine(max(o.busy, o.ring.used()-longestSkip))
-	turn := o.turn
-	broken := o.ring.used() == 0 || !o.ring.endsLine() // the writer has its beginning
-	o.mu.Unlock()
-	o.lost.add(0, cut) // its end is still to come
-
-	chunk := make([]byte, 32<<10)
-	inLine := broken || cut > 0
-	for skipped := 0; ; {
-		n, err := o.src.Read(chunk)
-		if err != nil {
-			o.end()
-		}
-		end := 0 // of what is dropped
-		switch i := bytes.IndexByte(chunk[:n], '\n'); {
-		case !o.hasRoom(turn):
-			end = n
-		case !inLine || skipped > longestSkip:
-		case i >= 0:
-			end = i + 1
-		default:
-			end, skipped = n, skipped+n
-		}
-		if n > 0 && end == n {
-			inLine = chunk[n-1] != '\n'
-		}
-		o.lost.add(bytes.Count(chunk[:end], []byte("\n")), end)
-		if kept := chunk[end:n]; len(kept) > 0 {
-			o.resume(kept, broken)
-			return
-		}
-		if err != nil {
-			if inLine {
-				o.lost.add(1, 0)
-			}
-			return
-		}
+	if o.shut {
+		return nil, true
 	}
+	return o.ring.free(limit), false
 }
 
-// end notes that there is nothing more to read.
+// end notes that there is nothing more to read. The caller holds o.mu.
 func (o *output) end() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.closeLine()
 	o.ended = true
-}
-
-// hasRoom reports whether the writer has made room since a turn.
-func (o *output) hasRoom(turn int) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.turn > turn && o.ring.used() < outputQueue/2
-}
-
-// resume goes on with p after something was dropped.
-func (o *output) resume(p []byte, broken bool) {
-	o.mu.Lock()
-	if broken {
-		o.ring.write([]byte("\n"), outputQueue)
-	}
-	o.ring.write(p, outputQueue)
-	o.mu.Unlock()
+	close(o.eof)
 }
 
 // finish hands over what is left, as far as the writer takes it in that time.
@@ -262,12 +236,28 @@ func (o *output) finish(patience time.Duration) {
 	select {
 	case <-o.done:
 	case <-timer.C:
-		o.mu.Lock()
-		lines := o.ring.lines(o.busy)
-		o.lost.add(lines, o.ring.truncate(o.busy))
-		o.mu.Unlock()
+		o.giveUp()
+		<-o.eof
 	}
 	_ = o.src.Close()
+}
+
+// giveUp drops what no Write has begun with, and lets what there still is to
+// read be dropped, too.
+func (o *output) giveUp() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.shut = true
+	lines := o.ring.lines(o.busy)
+	if !o.ended && o.ring.used() > o.busy && !o.ring.endsLine() {
+		lines, o.open = lines-1, true
+	}
+	o.lost.add(lines, o.ring.truncate(o.busy))
+	wake(o.room)
+	if o.busy > 0 && !o.relief && !o.ended {
+		o.relief = true
+		go o.relieve()
+	}
 }
 
 // wake puts a token in a channel that has room for one.

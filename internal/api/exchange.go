@@ -100,6 +100,10 @@ func (r request) build(ctx context.Context) (*http.Request, error) {
 	return hr, nil
 }
 
+// closedUnasked is what net/http says when it finds a connection closed before
+// it has asked anything. It has no other name for it.
+const closedUnasked = "http: server closed idle connection"
+
 // explain says what an error of the connection means.
 func (c *Client) explain(err error) error {
 	var ue *url.Error
@@ -115,6 +119,8 @@ func (c *Client) explain(err error) error {
 		return fmt.Errorf("ask the daemon on %s: %w; it belongs to another user", c.socket, errno(err))
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return fmt.Errorf("ask the daemon on %s: %w: %w", c.socket, ErrWentAway, err)
+	case err.Error() == closedUnasked:
+		return fmt.Errorf("ask the daemon on %s: %w before it was asked", c.socket, ErrWentAway)
 	}
 	return fmt.Errorf("ask the daemon on %s: %w", c.socket, err)
 }
