@@ -267,11 +267,11 @@ func problem(err error) error {
 
 // Runs returns runs, the newest first.
 func (m *master) Runs(f api.RunFilter) []runs.Run {
-	return m.store.List(runs.Filter{Project: f.Project, State: f.State, Limit: f.Limit})
+	return m.store.Committed().List(runs.Filter{Project: f.Project, State: f.State, Limit: f.Limit})
 }
 
 // Run returns one run.
-func (m *master) Run(id string) (runs.Run, error) { return m.store.Get(id) }
+func (m *master) Run(id string) (runs.Run, error) { return m.store.Committed().Get(id) }
 
 // RestartWorker replaces the process of one worker.
 func (m *master) RestartWorker(_ context.Context, id int) error {

@@ -65,7 +65,7 @@ func (d *DB) Commit() error {
 			delete(d.live, id)
 		default:
 			e.keep()
-			e.dirty = false
+			e.disk, e.dirty = e.base, false
 		}
 	}
 	return nil
@@ -176,11 +176,49 @@ func (d *DB) replace(damaged *DamagedError) (f *file, err error) {
 }
 
 // Get returns one run.
-func (d *DB) Get(id string) (run Run, err error) {
+func (d *DB) Get(id string) (Run, error) { return d.get(id, current) }
+
+// List returns the runs that the filter selects, the newest first. Of a file
+// that turns out to be damaged it returns what it can read.
+func (d *DB) List(f Filter) []Run { return d.list(f, current) }
+
+// A Committed is a store as it would be found if this process died now. Its
+// methods are those of the [DB], and may be called while that changes. Where the
+// disk takes nothing it is what the DB is, because the ends of runs are news
+// that cannot wait.
+type Committed struct{ d *DB }
+
+// Committed returns what may be told to others.
+func (d *DB) Committed() Committed { return Committed{d} }
+
+// Get returns one run.
+func (c Committed) Get(id string) (Run, error) { return c.d.get(id, c.d.committed) }
+
+// List returns the runs that the filter selects, the newest first.
+func (c Committed) List(f Filter) []Run { return c.d.list(f, c.d.committed) }
+
+// A view tells what an entry looks like; nil: it is not there.
+type view func(*entry) *Run
+
+func current(e *entry) *Run { return &e.run }
+
+// committed is the view of what is on disk, with the latest hints. The caller
+// holds mu.
+func (d *DB) committed(e *entry) *Run {
+	if d.health.Err != nil || e.disk != nil && e.disk.State == e.run.State {
+		return &e.run
+	}
+	return e.disk
+}
+
+func (d *DB) get(id string, view view) (run Run, err error) {
 	d.mu.Lock()
 	if e := d.live[id]; e != nil {
 		defer d.mu.Unlock()
-		return e.run, nil
+		if run := view(e); run != nil {
+			return *run, nil
+		}
+		return Run{}, notFound(id)
 	}
 	void := d.void[id]
 	d.mu.Unlock()
@@ -199,13 +237,11 @@ func (d *DB) Get(id string) (run Run, err error) {
 	return run, err
 }
 
-// List returns the runs that the filter selects, the newest first. Of a file
-// that turns out to be damaged it returns what it can read.
-func (d *DB) List(f Filter) []Run {
+func (d *DB) list(f Filter, view view) []Run {
 	// In this order: what ends meanwhile is found twice, and not never. Of the
 	// two, the one in the file counts.
 	d.mu.Lock()
-	list := d.pending(f.selects)
+	list := d.pending(view, f.selects)
 	void := maps.Clone(d.void)
 	d.mu.Unlock()
 	var ended []Run

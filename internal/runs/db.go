@@ -66,6 +66,7 @@ type entry struct {
 	// base is what it is again if the changes since the last Commit cannot be
 	// written: nil means that there is no such run.
 	base  *Run
+	disk  *Run // what it is on disk; nil: nothing
 	dirty bool // not on disk as it is
 }
 
@@ -138,7 +139,7 @@ func (d *DB) load() error {
 				return err
 			}
 			d.ids.resume(run.ID)
-			d.live[run.ID] = &entry{run: run, base: &run}
+			d.live[run.ID] = &entry{run: run, base: &run, disk: &run}
 			return nil
 		})
 	})
@@ -264,16 +265,16 @@ func (e *entry) keep() { e.base = new(e.run) }
 func (d *DB) Unfinished() []Run {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.pending(func(run *Run) bool { return !run.State.Final() })
+	return d.pending(current, func(run *Run) bool { return !run.State.Final() })
 }
 
 // pending returns the runs in memory that keep accepts, the oldest first. The
 // caller holds mu.
-func (d *DB) pending(keep func(*Run) bool) []Run {
+func (d *DB) pending(view view, keep func(*Run) bool) []Run {
 	var kept []Run
 	for _, e := range d.live {
-		if keep(&e.run) {
-			kept = append(kept, e.run)
+		if run := view(e); run != nil && keep(run) {
+			kept = append(kept, *run)
 		}
 	}
 	slices.SortFunc(kept, byID)
