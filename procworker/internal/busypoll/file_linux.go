@@ -18,11 +18,10 @@ const (
 	// no more than the sleep itself. An answer of a busy process takes about
 	// 50 us.
 	patience = 100 * time.Microsecond
-	// quickYield is how long giving way takes at most if nobody else wants the
-	// processor, and crowded how long nobody looks after it took longer: it can
-	// be a whole time slice of everybody else.
-	quickYield = 20 * time.Microsecond
-	crowded    = 100 * time.Millisecond
+	// crowded is how long nobody looks after giving way has taken longer than
+	// that: somebody else wants the processor, and it can take a whole time
+	// slice of everybody's.
+	crowded = 20 * time.Millisecond
 )
 
 // looking says that a reader of this process looks: each one has a processor to
@@ -144,7 +143,7 @@ func (f *fast) look(fd int) (done bool) {
 			return true
 		}
 		before := now
-		if now = time.Now(); now.Sub(before) > quickYield {
+		if now = time.Now(); now.Sub(before) > patience {
 			lookAgain.Store(int64(now.Add(crowded).Sub(start)))
 			return false
 		}

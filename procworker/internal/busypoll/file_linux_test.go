@@ -42,7 +42,7 @@ func TestReaderLooksOnlyWhereDataIsDense(t *testing.T) {
 			}
 		}
 		busypoll.Crowd(true)
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond)
 		runtime.GOMAXPROCS(2)
 		if !busypoll.EagerAfter(0) {
 			t.Error("the crowd is gone, and it does not look")
