@@ -102,10 +102,13 @@ func putLast(tx *bolt.Tx, run *Run) error {
 // it takes when the limits have just been lowered.
 const pruneBatch = 500
 
-// pruneSpare is how many runs may have waited so long that their ids are among
-// the oldest, but their ends are not, without one of them being removed too
-// early.
-const pruneSpare = 32
+// How many runs may have waited so long that their ids are among the oldest, but
+// their ends are not: without one of them being removed too early, and without
+// their keeping others from being too old.
+const (
+	pruneSpare = 32
+	ageSpare   = 2
+)
 
 // prune removes the runs of a history of count runs that ended the longest ago,
 // if they are beyond the limits. It returns how many it has removed.
@@ -114,9 +117,13 @@ func prune(tx *bolt.Tx, count int, l Limits, now time.Time) (int, error) {
 	if surplus == 0 && l.MaxAge <= 0 {
 		return 0, nil
 	}
+	spare := ageSpare
+	if surplus > 0 {
+		spare = pruneSpare
+	}
 	var doomed, others []Run
 	c := tx.Bucket(bucketRuns).Cursor()
-	for k, v := c.First(); k != nil && len(doomed) < pruneBatch && len(others) < surplus+pruneSpare; k, v = c.Next() {
+	for k, v := c.First(); k != nil && len(doomed) < pruneBatch && len(others) < surplus+spare; k, v = c.Next() {
 		run, err := decode(k, v)
 		if err != nil {
 			return 0, err
