@@ -24,7 +24,7 @@ func (d *DB) Commit() error {
 		return nil
 	}
 	batch, void, limits, f, damaged := d.batch(), d.void, d.limits, d.file, d.damaged
-	d.writing = time.Now()
+	d.due, d.writing = false, time.Now()
 	d.mu.Unlock()
 
 	var err error
@@ -48,6 +48,7 @@ func (d *DB) Commit() error {
 	defer d.mu.Unlock()
 	d.writing = time.Time{}
 	if err != nil {
+		d.due = true
 		d.takeBack()
 		if d.health.Err == nil {
 			d.health.Since = time.Now()
@@ -55,7 +56,7 @@ func (d *DB) Commit() error {
 		d.health.Err = &WriteError{Err: err}
 		return d.health.Err
 	}
-	d.due = more
+	d.due = d.due || more // the limits may have changed meanwhile
 	d.void = make(map[string]bool)
 	d.health.Err, d.health.Since = nil, time.Time{}
 	for id, e := range d.live {
@@ -183,9 +184,9 @@ func (d *DB) Get(id string) (Run, error) { return d.get(id, current) }
 func (d *DB) List(f Filter) []Run { return d.list(f, current) }
 
 // A Committed is a store as it would be found if this process died now. Its
-// methods are those of the [DB], and may be called while that changes. Where the
-// disk takes nothing it is what the DB is, because the ends of runs are news
-// that cannot wait.
+// methods are those of the [DB], and may be called while that changes. Once the
+// disk has refused something it is what the DB is, because the ends of runs are
+// news that cannot wait.
 type Committed struct{ d *DB }
 
 // Committed returns what may be told to others.
@@ -205,7 +206,7 @@ func current(e *entry) *Run { return &e.run }
 // committed is the view of what is on disk, with the latest hints. The caller
 // holds mu.
 func (d *DB) committed(e *entry) *Run {
-	if d.health.Err != nil || e.disk != nil && e.disk.State == e.run.State {
+	if d.health.Err != nil {
 		return &e.run
 	}
 	return e.disk

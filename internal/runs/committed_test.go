@@ -35,6 +35,12 @@ func TestCommitted(t *testing.T) {
 	check("enqueued", run.ID, "")
 	commit(t, db)
 	check("and committed", run.ID, runs.Queued)
+	if _, err := db.Expedite(run.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := told.Get(run.ID); got.ByHand {
+		t.Errorf("before it is on disk: %+v", got)
+	}
 	if _, err := db.Claim(run.ID, 1); err != nil {
 		t.Fatal(err)
 	}
@@ -51,6 +57,9 @@ func TestCommitted(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("finished", run.ID, runs.Running)
+	if got, _ := told.Get(run.ID); got.PID != 42 {
+		t.Errorf("a run whose end is not on disk: %+v", got)
+	}
 	refused = errors.New("no room")
 	if err := db.Commit(); err == nil {
 		t.Error("committed")

@@ -66,7 +66,7 @@ type entry struct {
 	// base is what it is again if the changes since the last Commit cannot be
 	// written: nil means that there is no such run.
 	base  *Run
-	disk  *Run // what it is on disk; nil: nothing
+	disk  *Run // what it is on disk, with the latest hints; nil: nothing
 	dirty bool // not on disk as it is
 }
 
@@ -235,6 +235,9 @@ func (d *DB) Started(id string, pid int, log *LogRange) (Run, error) {
 	return d.change(id, started(pid, log), func(e *entry) {
 		if e.base != nil && e.base.State == Running {
 			e.keep()
+		}
+		if e.disk != nil && e.disk.State == Running {
+			e.disk = e.base // a hint, which may be told
 		}
 	})
 }

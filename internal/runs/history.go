@@ -102,40 +102,37 @@ func putLast(tx *bolt.Tx, run *Run) error {
 // it takes when the limits have just been lowered.
 const pruneBatch = 500
 
-// How many runs may have waited so long that their ids are among the oldest, but
-// their ends are not: without one of them being removed too early, and without
-// their keeping others from being too old.
-const (
-	pruneSpare = 32
-	ageSpare   = 2
-)
+// pruneSpare is how many runs may have waited so long that their ids are among
+// the oldest, but their ends are not, without one of them being removed too
+// early, and without their keeping others from growing too old.
+const pruneSpare = 32
 
 // prune removes the runs of a history of count runs that ended the longest ago,
 // if they are beyond the limits. It returns how many it has removed.
 func prune(tx *bolt.Tx, count int, l Limits, now time.Time) (int, error) {
 	surplus := min(max(0, count-l.MaxRuns), pruneBatch)
-	if surplus == 0 && l.MaxAge <= 0 {
-		return 0, nil
-	}
-	spare := ageSpare
-	if surplus > 0 {
-		spare = pruneSpare
+	var horizon time.Time // what ended before it is too old
+	if l.MaxAge > 0 {
+		horizon = now.Add(-l.MaxAge)
 	}
 	var doomed, others []Run
 	c := tx.Bucket(bucketRuns).Cursor()
-	for k, v := c.First(); k != nil && len(doomed) < pruneBatch && len(others) < surplus+spare; k, v = c.Next() {
+	for k, v := c.First(); k != nil && len(doomed) < pruneBatch && len(others) < surplus+pruneSpare; k, v = c.Next() {
+		if surplus == 0 && !idTime(string(k)).Before(horizon) {
+			break // it was queued later than that, and so are all that follow
+		}
 		run, err := decode(k, v)
 		if err != nil {
 			return 0, err
 		}
-		if l.MaxAge > 0 && run.FinishedAt.Before(now.Add(-l.MaxAge)) {
+		if run.FinishedAt.Before(horizon) {
 			doomed = append(doomed, run)
 		} else {
 			others = append(others, run)
 		}
 	}
 	if left := surplus - len(doomed); left > 0 {
-		slices.SortStableFunc(others, func(a, b Run) int { return a.FinishedAt.Compare(b.FinishedAt) })
+		slices.SortStableFunc(others, func(a, b Run) int { return endOf(a).Compare(endOf(b)) })
 		doomed = append(doomed, others[:min(left, len(others))]...)
 	}
 	for i := range doomed {
@@ -144,6 +141,15 @@ func prune(tx *bolt.Tx, count int, l Limits, now time.Time) (int, error) {
 		}
 	}
 	return len(doomed), nil
+}
+
+// endOf is when a run ended, and not before it was queued: the clock may have
+// been set back.
+func endOf(run Run) time.Time {
+	if queued := idTime(run.ID); run.FinishedAt.Before(queued) {
+		return queued
+	}
+	return run.FinishedAt
 }
 
 // forget removes a run from the history.

@@ -27,10 +27,14 @@ func (s *idSource) next(now time.Time) string {
 }
 
 // resume makes every id that comes sort after the given one.
-func (s *idSource) resume(id string) {
-	var v uint64
+func (s *idSource) resume(id string) { s.last = max(s.last, idNumber(id)) }
+
+func idNumber(id string) (v uint64) {
 	for _, c := range []byte(id) {
 		v = v<<5 | uint64(strings.IndexByte(idAlphabet, c)&31)
 	}
-	s.last = max(s.last, v)
+	return v
 }
+
+// idTime is when an id was made.
+func idTime(id string) time.Time { return time.UnixMilli(int64(idNumber(id) >> 12)) }
