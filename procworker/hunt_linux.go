@@ -72,20 +72,17 @@ func belongs(pid, child int, cookie string) bool {
 // hasCookie looks for the cookie in a process's environment.
 func hasCookie(pid int, cookie string) bool {
 	for range transitTries {
-		env := readProc(pid, "environ")
-		if len(env) == 0 && len(readProc(pid, "cmdline")) > 0 {
-			env = readProc(pid, "environ") // it may just have been executed
-			if len(env) == 0 {
-				return false // it has none
-			}
+		env, err := os.ReadFile(procPath(pid, "environ"))
+		if err != nil {
+			return false // it is gone, or another user's
 		}
 		if len(env) > 0 {
-			return carries(env, cookie)
+			return carries(string(env), cookie)
 		}
-		// Neither arguments nor environment: it is gone, or it is on its way
-		// from one program to the next, or to its end, where its children
-		// become ours. Nothing tells when it has arrived.
-		if s, err := readStat(pid); err != nil || s.dead() {
+		// It has none, or it is on its way from one program to the next, or to
+		// its end, where its children become ours. Nothing tells when it has
+		// arrived.
+		if s, err := readStat(pid); err != nil || s.dead() || s.bare {
 			return false
 		}
 		time.Sleep(time.Millisecond)
@@ -105,8 +102,3 @@ func carries(env, cookie string) bool {
 
 // transitTries bounds, in milliseconds, how long a process may be on its way.
 const transitTries = 5000
-
-func readProc(pid int, name string) string {
-	text, _ := os.ReadFile(procPath(pid, name))
-	return string(text)
-}

@@ -54,6 +54,7 @@ func children(pid int) (pids []int) {
 type stat struct {
 	state         byte
 	parent, group int
+	bare          bool // was executed with an empty environment
 }
 
 func (s stat) dead() bool { return s.state == 'Z' || s.state == 'X' }
@@ -73,6 +74,11 @@ func readStat(pid int) (s stat, err error) {
 		if *field, err = strconv.Atoi(fields[i+1]); err != nil {
 			return s, err
 		}
+	}
+	// While a program is being executed the end of its environment is still 0;
+	// its arguments may be there before it.
+	if len(fields) > 48 {
+		s.bare = fields[47] == fields[48] && fields[48] != "0"
 	}
 	return s, nil
 }

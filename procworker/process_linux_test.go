@@ -53,6 +53,34 @@ func TestReadStatOfOddNames(t *testing.T) {
 	}
 }
 
+// A process without an environment is told from one whose program is just being
+// executed, and has none yet.
+func TestReadStatOfBareProcess(t *testing.T) {
+	t.Parallel()
+	for _, env := range [][]string{{}, {"A=1"}} {
+		cmd := exec.Command("sleep", "1000")
+		cmd.Env = env
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for { // it may not have arrived yet
+			s, err := readStat(cmd.Process.Pid)
+			environ, _ := os.ReadFile(procPath(cmd.Process.Pid, "environ"))
+			if err != nil || s.bare && len(env) > 0 {
+				t.Fatalf("with %q: %+v, %v", env, s, err)
+			}
+			if s.bare || len(environ) > 0 {
+				break
+			}
+		}
+		if hasCookie(cmd.Process.Pid, "x") {
+			t.Errorf("with %q: it has a cookie", env)
+		}
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+}
+
 // A handle is of a process that is still the one that was meant.
 func TestOpenLooksAgain(t *testing.T) {
 	t.Parallel()

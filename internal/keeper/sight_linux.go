@@ -11,6 +11,7 @@ type sighting struct {
 	pid, parent, group int
 	state              byte
 	kernel             bool   // a thread of the kernel's
+	bare               bool   // was executed with an empty environment
 	start              string // with pid, the name of a process that is never used again
 	carries            bool   // has the cookie
 	unclear            bool   // is on its way from one program to the next: look again
@@ -62,6 +63,9 @@ const (
 	fieldFlags  = 6
 	fieldStart  = 19
 
+	fieldEnvStart = 47
+	fieldEnvEnd   = 48
+
 	kernelThread = 0x0020_0000 // PF_KTHREAD of linux/sched.h
 )
 
@@ -73,7 +77,7 @@ func see(pid int) (s sighting, ok bool) {
 	}
 	// The name, in parentheses, may hold anything.
 	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
-	if len(fields) <= fieldStart {
+	if len(fields) <= fieldEnvEnd {
 		return s, false
 	}
 	number := func(field int) int {
@@ -87,12 +91,16 @@ func see(pid int) (s sighting, ok bool) {
 		state:  fields[fieldState][0],
 		kernel: number(fieldFlags)&kernelThread != 0,
 		start:  string(fields[fieldStart]),
+		bare:   isBare(string(fields[fieldEnvStart]), string(fields[fieldEnvEnd])),
 	}, true
 }
 
+// isBare reports whether an environment that is there is empty. While a program is
+// being executed its end is still 0; its arguments may be there before it.
+func isBare(start, end string) bool { return start == end && end != "0" }
+
 // search looks for the cookie. A process that is executing another program has
-// neither arguments nor environment for a moment, and one that is exiting has
-// none any more.
+// no environment for a moment, and one that is exiting has none any more.
 func search(pid int, cookie string) (found, unclear bool) {
 	environ, err := os.ReadFile(procFile(pid, "environ"))
 	if err != nil {
@@ -101,11 +109,6 @@ func search(pid int, cookie string) (found, unclear bool) {
 	if len(environ) > 0 {
 		return carries(string(environ), cookie), false
 	}
-	arguments, err := os.ReadFile(procFile(pid, "cmdline"))
-	if err != nil || len(arguments) == 0 {
-		s, ok := see(pid)
-		return false, ok && !s.dead()
-	}
-	environ, _ = os.ReadFile(procFile(pid, "environ")) // it may just have been executed
-	return carries(string(environ), cookie), false
+	s, ok := see(pid)
+	return false, ok && !s.dead() && !s.bare
 }
