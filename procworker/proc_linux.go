@@ -50,6 +50,13 @@ func children(pid int) (pids []int) {
 	return pids
 }
 
+// Where in /proc/PID/stat, proc(5), an environment begins and ends, counted from
+// the state as 0.
+const (
+	fieldEnvStart = 47
+	fieldEnvEnd   = 48
+)
+
 // A stat is what we need of /proc/PID/stat, proc(5).
 type stat struct {
 	state         byte
@@ -77,8 +84,8 @@ func readStat(pid int) (s stat, err error) {
 	}
 	// While a program is being executed the end of its environment is still 0;
 	// its arguments may be there before it.
-	if len(fields) > 48 {
-		s.bare = fields[47] == fields[48] && fields[48] != "0"
+	if len(fields) > fieldEnvEnd {
+		s.bare = fields[fieldEnvStart] == fields[fieldEnvEnd] && fields[fieldEnvEnd] != "0"
 	}
 	return s, nil
 }
