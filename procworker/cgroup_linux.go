@@ -158,7 +158,8 @@ func (g *Cgroup) FD() int { return int(g.main.Fd()) }
 // Path returns its directory.
 func (g *Cgroup) Path() string { return g.dir }
 
-// Kill sends SIGKILL to all that is in it.
+// Kill sends SIGKILL to all that is in it. A process whose main thread has ended
+// is spared until Close.
 func (g *Cgroup) Kill() error { return writeCgroup(g.dir, "cgroup.kill", "1") }
 
 // OOMKills tells how many processes in it were killed because it had no memory
@@ -186,32 +187,62 @@ func KillCgroup(dir string) error {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err := writeCgroup(dir, "cgroup.kill", "1"); err != nil {
-		return err
-	}
-	if err := awaitEmpty(dir); err != nil {
+	if err := empty(dir); err != nil {
 		return err
 	}
 	return removeCgroup(dir)
 }
 
-// awaitEmpty returns when no living process is in a cgroup.
-func awaitEmpty(dir string) error {
+// cgroupMoment is how long cgroup.kill may take before we look whom it has
+// spared.
+const cgroupMoment = 50 * time.Millisecond
+
+// empty kills all that is in a cgroup and returns when they are dead.
+func empty(dir string) error {
+	if err := writeCgroup(dir, "cgroup.kill", "1"); err != nil {
+		return err
+	}
 	events, err := os.Open(filepath.Join(dir, "cgroup.events"))
 	if err != nil {
 		return err
 	}
 	defer events.Close()
 	deadline := time.Now().Add(cgroupTimeout)
-	for cgroupValueOf(events, "populated") != 0 {
-		left := time.Until(deadline)
-		if left <= 0 {
+	for asked := time.Now(); cgroupValueOf(events, "populated") != 0; {
+		if time.Now().After(deadline) {
 			return fmt.Errorf("cgroup %s: a process does not die within %v", dir, cgroupTimeout)
 		}
+		if time.Since(asked) >= cgroupMoment {
+			killSpared(dir)
+			_ = writeCgroup(dir, "cgroup.kill", "1") // for what those have started
+			asked = time.Now()
+		}
 		// The file "changes" when populated does, see cgroups(7).
-		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(events.Fd()), Events: unix.POLLPRI}}, int(left.Milliseconds())+1)
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(events.Fd()), Events: unix.POLLPRI}}, int(cgroupMoment.Milliseconds()))
 	}
 	return nil
+}
+
+// killSpared kills the processes in a cgroup one by one: cgroup.kill sends its
+// signal to the main thread of each alone, which does nothing to one whose main
+// thread has ended (__cgroup_kill in kernel/cgroup/cgroup.c).
+func killSpared(dir string) {
+	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() {
+			for _, pid := range cgroupMembers(path) {
+				if h, ok := open(pid, func(stat) bool { return slices.Contains(cgroupMembers(path), pid) }); ok {
+					_ = unix.PidfdSendSignal(int(h), unix.SIGKILL, nil, 0)
+					_ = unix.Close(int(h))
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// cgroupMembers returns the processes in a cgroup itself.
+func cgroupMembers(dir string) []int {
+	return readNumbers(filepath.Join(dir, "cgroup.procs"), nil)
 }
 
 // removeCgroup removes an empty cgroup, those below it first.

@@ -1,10 +1,13 @@
 package procworker_test
 
 import (
+	"bytes"
+	"cmp"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +29,7 @@ const (
 	holds   = "holds"   // the output pipes and the channel
 	flees   = "flees"   // from process to process, as fast as it can, for 15 s
 	forgets = "forgets" // the environment
+	loses   = "loses"   // its main thread, as if it were dead
 )
 
 // hostiles are the children that nothing may be left of. The subreaper alone
@@ -50,6 +54,8 @@ var hostiles = []struct {
 	{name: "session without environment", traits: []string{ignores, leaves, forgets}, escapes: true},
 	{name: "daemon without environment", traits: []string{ignores, leaves, forks, forgets}, escapes: true},
 	{name: "all but the flight", traits: []string{ignores, leaves, forks, forgets, holds, stops}, escapes: true},
+	{name: "main thread has ended", traits: []string{loses}},
+	{name: "daemon whose main thread has ended", traits: []string{ignores, leaves, forks, loses}},
 	{name: "daemon in flight", traits: []string{ignores, leaves, forks, flees}},
 }
 
@@ -129,6 +135,10 @@ func playActor(arg string) int {
 	case has(flees):
 		script += `[ $(date +%s) -lt $END ] || exit; sh -c "$RUN" "$0" & exit`
 		env = append(env, "RUN=[ $(date +%s) -lt $END ] || exit; sh -c \"$RUN\" \"$0\" & exit", "END="+strconv.FormatInt(time.Now().Unix()+15, 10))
+	case has(loses):
+		_ = os.Setenv(envChild, "headless")
+		_ = syscall.Exec(os.Args[0], []string{os.Args[0], "", "", mark}, os.Environ())
+		return 6
 	default:
 		script += `while :; do sleep 1000; done`
 	}
@@ -136,13 +146,48 @@ func playActor(arg string) int {
 	return 5
 }
 
+func init() {
+	if os.Getenv(envChild) == "headless" {
+		runtime.LockOSThread() // so that the main thread plays the role
+	}
+}
+
+// playHeadless ends the main thread, and is up when that is gone.
+func playHeadless(string) int {
+	go func() {
+		for {
+			stat, err := os.ReadFile("/proc/self/stat")
+			if err != nil {
+				os.Exit(7)
+			}
+			if bytes.Contains(stat, []byte(") Z ")) {
+				break
+			}
+			time.Sleep(time.Millisecond) // nothing tells
+		}
+		if _, err := unix.Write(4, []byte{'\n'}); err != nil {
+			announce() // it is the child itself
+		}
+		_ = unix.Close(4)
+	}()
+	_, _, _ = unix.RawSyscall(unix.SYS_EXIT, 0, 0, 0)
+	return 8
+}
+
 // marked returns the living processes with an argument, by the kernel's word.
 func marked(mark string) (pids []int) {
-	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, file := range files {
-		text, _ := os.ReadFile(file)
+	processes, _ := filepath.Glob("/proc/[1-9]*")
+	slices.SortFunc(processes, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(b, a)) })
+	for _, dir := range processes { // the newest first, before it can flee
+		text, _ := os.ReadFile(dir + "/cmdline")
+		if len(text) == 0 { // perhaps its main thread has ended
+			threads, _ := filepath.Glob(dir + "/task/*/cmdline")
+			for i := 0; i < len(threads) && len(text) == 0; i++ {
+				text, _ = os.ReadFile(threads[i])
+			}
+		}
 		if args := strings.Split(string(text), "\x00"); len(args) > 3 && args[3] == mark {
-			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			pid, _ := strconv.Atoi(filepath.Base(dir))
 			pids = append(pids, pid)
 		}
 	}
@@ -203,6 +248,28 @@ func TestHostileChildrenInCgroups(t *testing.T) {
 			}
 			if procs := members(t, c.Path()); len(procs) > 0 {
 				t.Errorf("cgroup.procs: %v", procs)
+			}
+		})
+	}
+}
+
+// cgroup.kill alone would spare it.
+func TestChildWhoseMainThreadHasEnded(t *testing.T) {
+	t.Parallel()
+	for _, inCgroup := range []bool{false, true} {
+		t.Run("cgroup "+strconv.FormatBool(inCgroup), func(t *testing.T) {
+			t.Parallel()
+			w := asChild(t, "headless")
+			if inCgroup {
+				w.Cgroups = cgroups(t)
+			}
+			w.Stop.Grace = time.Hour
+			s := serve(t, w).awaitReady()
+			s.cancel()
+			w.Kill()
+			s.end()
+			if exit := w.Snapshot().LastExit; exit.Signal != "SIGKILL" && exit.Signal != "SIGTERM" {
+				t.Errorf("LastExit = %+v", exit)
 			}
 		})
 	}

@@ -2,6 +2,7 @@ package procworker
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -20,26 +21,56 @@ func isSubreaper() bool {
 	return errno == 0 && is != 0 || os.Getpid() == 1
 }
 
+// A sweep looks at the orphans again and again, until a look has told all.
+type sweep struct {
+	known map[int]bool // those that were dead at an earlier look
+	again bool         // the last look may have missed somebody
+	vain  int          // looks in a row that found nobody to kill
+}
+
+// sweepVain bounds the looks that find nobody. Where processes come and end all
+// the time, each look may have missed somebody; so many in a row have not.
+const sweepVain = 100
+
+func newSweep() *sweep { return &sweep{known: make(map[int]bool), again: true} }
+
+// goesOn reports whether another look is needed.
+func (s *sweep) goesOn() bool {
+	goesOn := s.again && s.vain < sweepVain
+	s.again = false
+	s.vain++
+	return goesOn
+}
+
+// killed notes that an orphan was killed: its children are orphans now.
+func (s *sweep) killed() { s.again, s.vain = true, 0 }
+
+// spared notes that an orphan was not killed. If it has died since the list was
+// read, its children may have come after that. And if it was waited for, the
+// kernel may have skipped somebody: it goes on behind the last entry that it has
+// told, and has to count if that is not there any more (get_children_pid in
+// fs/proc/array.c).
+func (s *sweep) spared(pid int) {
+	now, err := readStat(pid)
+	switch {
+	case err != nil || now.parent != os.Getpid():
+		s.again = true
+	case now.dead() && !s.known[pid]:
+		s.known[pid] = true
+		s.again = true
+	}
+}
+
 // hunt kills and reaps the orphans that belong to a dead child, until there
 // are none. The child itself is not reaped yet, so its number is still its own.
 func hunt(child int, cookie string) {
-	// The kernel may skip an entry of a list that changes while it is read;
-	// so only an empty list, or two lists without prey, are the end.
-	for misses := 0; misses < 2; {
-		pids := orphans()
-		if len(pids) == 0 {
-			return
-		}
-		found := false
-		for _, pid := range pids {
-			if pid != child && belongs(pid, child, cookie) {
-				found = destroy(pid) || found
+	for s := newSweep(); s.goesOn(); {
+		for _, pid := range orphans() {
+			if pid != child && belongs(pid, child, cookie) && destroy(pid) {
+				s.killed()
+			} else {
+				s.spared(pid)
 			}
-		}
-		if found {
-			misses = 0
-		} else {
-			misses++
 		}
 	}
 }
@@ -71,21 +102,26 @@ func belongs(pid, child int, cookie string) bool {
 
 // hasCookie looks for the cookie in a process's environment.
 func hasCookie(pid int, cookie string) bool {
+	dir := procPath(pid, "")
 	for range transitTries {
-		env, err := os.ReadFile(procPath(pid, "environ"))
-		if err != nil {
-			return false // it is gone, or another user's
-		}
+		env, err := os.ReadFile(dir + "environ")
 		if len(env) > 0 {
 			return carries(string(env), cookie)
 		}
+		if errors.Is(err, fs.ErrPermission) {
+			return false // another user's
+		}
 		// It has none, or it is on its way from one program to the next, or to
-		// its end, where its children become ours. Nothing tells when it has
-		// arrived.
-		if s, err := readStat(pid); err != nil || s.dead() || s.bare {
+		// its end, where its children become ours (Linux 6.18 says ESRCH then, as
+		// if it were gone already). Nothing tells when it has arrived.
+		s, err := readStat(pid)
+		if err != nil || s.dead() || s.bare {
 			return false
 		}
-		time.Sleep(time.Millisecond)
+		if s.dir == dir {
+			time.Sleep(time.Millisecond)
+		}
+		dir = s.dir
 	}
 	return false
 }

@@ -3,10 +3,10 @@ package procworker
 import (
 	"bytes"
 	"errors"
+	"iter"
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -27,11 +27,11 @@ func orphansFile() string {
 
 // orphans returns the children among which the orphans are.
 func orphans() []int {
-	return readChildren(orphansFile(), nil)
+	return readNumbers(orphansFile(), nil)
 }
 
-// readChildren appends the numbers in a children file to pids.
-func readChildren(file string, pids []int) []int {
+// readNumbers appends the numbers in a file to pids.
+func readNumbers(file string, pids []int) []int {
 	text, _ := os.ReadFile(file)
 	for field := range bytes.FieldsSeq(text) {
 		if pid, err := strconv.Atoi(string(field)); err == nil {
@@ -45,49 +45,87 @@ func readChildren(file string, pids []int) []int {
 func children(pid int) (pids []int) {
 	tasks, _ := os.ReadDir(procPath(pid, "task"))
 	for _, task := range tasks {
-		pids = readChildren(procPath(pid, "task/"+task.Name()+"/children"), pids)
+		pids = readNumbers(procPath(pid, "task/"+task.Name()+"/children"), pids)
 	}
 	return pids
 }
 
-// Where in /proc/PID/stat, proc(5), an environment begins and ends, counted from
-// the state as 0.
+// Fields of /proc/PID/stat, proc_pid_stat(5), counted from the state as 0.
 const (
+	fieldState    = 0
+	fieldParent   = 1
+	fieldGroup    = 2
+	fieldThreads  = 17
+	fieldCode     = 23
 	fieldEnvStart = 47
 	fieldEnvEnd   = 48
 )
 
-// A stat is what we need of /proc/PID/stat, proc(5).
+// A stat is what we need of /proc/PID/stat.
 type stat struct {
-	state         byte
+	state         byte // of a thread that lives, if there is one
 	parent, group int
-	bare          bool // was executed with an empty environment
+	threads       int
+	bare          bool   // was executed with an empty environment
+	dir           string // in /proc, of the thread that tells about the process
 }
 
-func (s stat) dead() bool { return s.state == 'Z' || s.state == 'X' }
+func (s stat) dead() bool    { return s.state == 'Z' || s.state == 'X' }
+func (s stat) stopped() bool { return s.state == 'T' || s.state == 't' }
 
-func readStat(pid int) (s stat, err error) {
-	text, err := os.ReadFile(procPath(pid, "stat"))
-	if err != nil {
+// readStat tells about a process. One whose main thread has ended looks like a
+// zombie, but lives: another thread tells about it.
+func readStat(pid int) (stat, error) {
+	s, err := parseStat(procPath(pid, ""))
+	if err != nil || !s.dead() || s.threads < 2 {
 		return s, err
 	}
-	// The name, in parentheses, may hold anything.
-	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-	if len(fields) < 3 || len(fields[0]) != 1 {
-		return s, errors.New("strange " + procPath(pid, "stat"))
-	}
-	s.state = fields[0][0]
-	for i, field := range []*int{&s.parent, &s.group} {
-		if *field, err = strconv.Atoi(fields[i+1]); err != nil {
-			return s, err
+	for thread := range threads(pid) {
+		if !thread.dead() {
+			return thread, nil
 		}
 	}
-	// While a program is being executed the end of its environment is still 0;
-	// its arguments may be there before it.
-	if len(fields) > fieldEnvEnd {
-		s.bare = fields[fieldEnvStart] == fields[fieldEnvEnd] && fields[fieldEnvEnd] != "0"
-	}
 	return s, nil
+}
+
+// threads reads about the threads of a process.
+func threads(pid int) iter.Seq[stat] {
+	return func(yield func(stat) bool) {
+		tasks, _ := os.ReadDir(procPath(pid, "task"))
+		for _, task := range tasks {
+			s, err := parseStat(procPath(pid, "task/"+task.Name()+"/"))
+			if err == nil && !yield(s) {
+				return
+			}
+		}
+	}
+}
+
+// parseStat reads the file stat in that folder of /proc.
+func parseStat(dir string) (stat, error) {
+	text, err := os.ReadFile(dir + "stat")
+	if err != nil {
+		return stat{}, err
+	}
+	// The name, in parentheses, may hold anything.
+	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
+	if len(fields) <= fieldEnvEnd {
+		return stat{}, errors.New("strange " + dir + "stat")
+	}
+	number := func(field int) int {
+		n, _ := strconv.Atoi(string(fields[field]))
+		return n
+	}
+	return stat{
+		state:   fields[fieldState][0],
+		parent:  number(fieldParent),
+		group:   number(fieldGroup),
+		threads: number(fieldThreads),
+		// While a program is being executed its environment is empty as well; where
+		// its code begins is told after that (load_elf_binary in fs/binfmt_elf.c).
+		bare: number(fieldCode) != 0 && bytes.Equal(fields[fieldEnvStart], fields[fieldEnvEnd]),
+		dir:  dir,
+	}, nil
 }
 
 // A handle is a pidfd: whatever is done through it cannot hit a process that
@@ -169,10 +207,22 @@ func (f *freezer) look(pid int) {
 	}
 }
 
-// moves reports whether a process can start others.
+// moves reports whether a process can start others: whether one of its threads
+// is not stopped.
 func moves(pid int) bool {
 	s, err := readStat(pid)
-	return err == nil && !s.dead() && s.state != 'T' && s.state != 't'
+	if err != nil || s.dead() {
+		return false
+	}
+	if s.threads < 2 {
+		return !s.stopped()
+	}
+	for thread := range threads(pid) {
+		if !thread.dead() && !thread.stopped() {
+			return true
+		}
+	}
+	return false
 }
 
 // killAll kills what freeze has returned. Children go first: the kernel would

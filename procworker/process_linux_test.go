@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -78,6 +79,26 @@ func TestReadStatOfBareProcess(t *testing.T) {
 		}
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
+	}
+}
+
+// Nor is one that executes program after program ever taken for one that has no
+// environment. With a large one the kernel takes its time.
+func TestReadStatOfWhoExecutesPrograms(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command("sh", "-c", `eval "$AGAIN"`)
+	cmd.Env = []string{`AGAIN=exec sh -c 'eval "$AGAIN"'`}
+	for i := range 5000 {
+		cmd.Env = append(cmd.Env, "V"+strconv.Itoa(i)+"=")
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	for range 10_000 {
+		if s, err := readStat(cmd.Process.Pid); err != nil || s.bare {
+			t.Fatalf("%+v, %v", s, err)
+		}
 	}
 }
 

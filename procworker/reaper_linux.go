@@ -88,13 +88,14 @@ func (r *reaper) release() {
 // children are subreapers themselves, whenever one of them has ended: only from
 // below a dead one can an orphan come.
 func KillOrphans() {
-	for again := true; again; {
-		again = false
+	for s := newSweep(); s.goesOn(); {
 		pids := orphans()
 		held := heldPids() // after it: a child of our own is held from its beginning
 		for _, pid := range pids {
 			if !held[pid] && destroy(pid) {
-				again = true
+				s.killed()
+			} else {
+				s.spared(pid)
 			}
 		}
 	}

@@ -200,6 +200,7 @@ func (p *process) killTree() {
 		return
 	}
 	if p.cgroup != nil && p.cgroup.Kill() == nil {
+		_ = p.send(p.pid, syscall.SIGKILL) // its main thread may have ended
 		return
 	}
 	killAll(freeze(p.pid))

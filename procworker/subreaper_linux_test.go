@@ -26,6 +26,7 @@ var linuxRoles = map[string]func(string) int{
 	"spawner":  playSpawner,
 	"full":     playFull,
 	"hostile":  playHostile,
+	"headless": playHeadless,
 	"actor":    playActor,
 	"bomber":   playBomber,
 	"bomb":     playBomb,

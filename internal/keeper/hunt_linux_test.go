@@ -9,10 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/poppobuilder/poppobuilder/internal/keeper"
 	"github.com/poppobuilder/poppobuilder/internal/worker"
@@ -31,7 +34,7 @@ func script(t *testing.T, cookie, text string, lead bool) (alive *os.File, c *ex
 		t.Fatal(err)
 	}
 	c = exec.Command("sh", "-c", text)
-	c.Env = append(os.Environ(), keeper.Variable+"=outer:"+cookie)
+	c.Env = append(os.Environ(), keeper.Variable+"=outer:"+cookie, "SELF="+os.Args[0])
 	c.Stdout = write
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: lead}
 	err = c.Start()
@@ -60,6 +63,8 @@ func TestHunt(t *testing.T) {
 		{"left group and session, parent dead", `(setsid sh -c 'echo up; sleep 1000' &)`, true},
 		{"environment cleared, below a carrier", `env -i setsid sh -c 'echo up; sleep 1000' & wait`, true},
 		{"environment cleared, in a carrier's group", `(env -i sh -c 'sleep 1000' &); echo up; sleep 1000`, true},
+		{"main thread has ended", `HEADLESS=1 exec "$SELF"`, true},
+		{"main thread has ended, left group and session, parent dead", `HEADLESS=1 setsid "$SELF" &`, true},
 		{"stopped", `echo up; kill -STOP $$`, true},
 		{"forks as fast as it can", `f() { sh -c : & sleep 0.01; }; echo up; while :; do f; f; done`, true},
 	} {
@@ -137,4 +142,29 @@ func TestRunWaitsForLifelineAndWorkers(t *testing.T) {
 	if _, err := io.Copy(io.Discard, alive); err != nil {
 		t.Errorf("the process is alive: %v", err)
 	}
+}
+
+func init() {
+	if os.Getenv("HEADLESS") != "" {
+		runtime.LockOSThread() // so that the main thread plays the role
+		play = playHeadless
+	}
+}
+
+// playHeadless ends the main thread, and says so.
+func playHeadless() {
+	go func() {
+		for {
+			stat, err := os.ReadFile("/proc/self/stat")
+			if err != nil {
+				os.Exit(1)
+			}
+			if bytes.Contains(stat, []byte(") Z ")) {
+				break
+			}
+			time.Sleep(time.Millisecond) // nothing tells
+		}
+		fmt.Println("up")
+	}()
+	_, _, _ = unix.RawSyscall(unix.SYS_EXIT, 0, 0, 0)
 }
