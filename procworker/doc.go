@@ -79,5 +79,7 @@
 // has become another user whom this process may not signal (sudo) is ended by
 // the cgroup only. A subreaper knows its own by a random variable,
 // POPPOBUILDER_SPAWN, in the environment, which a child that uses this package
-// hands on.
+// hands on. Who has made its environment unreadable counts as one that has cleared
+// it: by PR_SET_DUMPABLE (prctl(2)), by unmapping it, or by becoming another user
+// below a process without CAP_SYS_PTRACE, which Docker withholds by default.
 package procworker

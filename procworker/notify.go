@@ -45,19 +45,22 @@ func (g *generation) listen() {
 // heed acts on one datagram: lines of VARIABLE=VALUE, as in sd_notify(3). What
 // is not known is ignored, MAINPID too: the child is the one that was started.
 func (g *generation) heed(text string) {
-	for line := range strings.SplitSeq(text, "\n") {
-		key, value, _ := strings.Cut(line, "=")
-		switch {
-		case key == "STATUS":
-			g.w.setStatus(value)
-		case line == "WATCHDOG=1":
+	lines := strings.Split(text, "\n")
+	for _, line := range lines { // first, for those who hear that it is ready
+		if status, ok := strings.CutPrefix(line, "STATUS="); ok {
+			g.w.setStatus(status)
+		}
+	}
+	for _, line := range lines {
+		switch line {
+		case "WATCHDOG=1":
 			g.touch()
-		case line == "READY=1":
+		case "READY=1":
 			g.touch()
 			if g.readiness == ReadyNotify {
 				g.w.becomeReady(g)
 			}
-		case line == "STOPPING=1":
+		case "STOPPING=1":
 			g.w.stopping()
 		}
 	}

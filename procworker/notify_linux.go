@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"net"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -58,7 +59,14 @@ func (p *process) sent(s sender) bool {
 	if _, err := readStat(s.pid); err != nil {
 		return s.uid == p.uid || s.uid == uint32(os.Geteuid())
 	}
-	return belongs(s.pid, p.pid, p.cookie) || hangsBelow(s.pid, p.pid)
+	for range 100 { // milliseconds
+		v := belongs(s.pid, p.pid, p.cookie)
+		if v != unclear {
+			return v == prey || hangsBelow(s.pid, p.pid)
+		}
+		time.Sleep(time.Millisecond) // nothing tells when it has arrived
+	}
+	return hangsBelow(s.pid, p.pid)
 }
 
 // hangsBelow reports whether a process is a descendant of another one.

@@ -21,13 +21,28 @@ func procPath(pid int, name string) string {
 // to the first thread of the subreaper that is not exiting
 // (find_alive_thread in kernel/exit.c), and Go's main thread never exits.
 func orphansFile() string {
-	pid := strconv.Itoa(os.Getpid())
-	return "/proc/self/task/" + pid + "/children"
+	return threadFile(os.Getpid())
 }
 
-// orphans returns the children among which the orphans are.
+// threadFile lists the children of a thread of this process.
+func threadFile(thread int) string {
+	return "/proc/self/task/" + strconv.Itoa(thread) + "/children"
+}
+
+// orphans returns the children among which the orphans are: those of the main
+// thread, and those of the threads that start children which are none of ours.
+// A child gives us children of its own with CLONE_PARENT (clone(2)).
 func orphans() []int {
-	return readNumbers(orphansFile(), nil)
+	pids := readNumbers(orphansFile(), nil)
+	forkers.Range(func(thread, _ any) bool {
+		for _, pid := range readNumbers(threadFile(thread.(int)), nil) {
+			if _, ours := started.Load(pid); !ours {
+				pids = append(pids, pid)
+			}
+		}
+		return true
+	})
+	return pids
 }
 
 // readNumbers appends the numbers in a file to pids.
@@ -57,6 +72,7 @@ const (
 	fieldGroup    = 2
 	fieldThreads  = 17
 	fieldCode     = 23
+	fieldStack    = 25
 	fieldEnvStart = 47
 	fieldEnvEnd   = 48
 )
@@ -66,15 +82,24 @@ type stat struct {
 	state         byte // of a thread that lives, if there is one
 	parent, group int
 	threads       int
-	bare          bool   // was executed with an empty environment
 	dir           string // in /proc, of the thread that tells about the process
+	memory        memory
 }
+
+// A memory tells where in a process's memory its program is.
+type memory struct{ code, stack, envStart, envEnd string }
+
+// settled reports whether all of a program is there. While it is being executed,
+// where its code begins is told after its environment is whole (load_elf_binary
+// in fs/binfmt_elf.c).
+func (m memory) settled() bool { return m.code != "0" }
 
 func (s stat) dead() bool    { return s.state == 'Z' || s.state == 'X' }
 func (s stat) stopped() bool { return s.state == 'T' || s.state == 't' }
 
 // readStat tells about a process. One whose main thread has ended looks like a
-// zombie, but lives: another thread tells about it.
+// zombie, but lives: another thread tells about it. If those come and end faster
+// than they can be read about, it is running.
 func readStat(pid int) (stat, error) {
 	s, err := parseStat(procPath(pid, ""))
 	if err != nil || !s.dead() || s.threads < 2 {
@@ -85,7 +110,11 @@ func readStat(pid int) (stat, error) {
 			return thread, nil
 		}
 	}
-	return s, nil
+	s, err = parseStat(procPath(pid, ""))
+	if s.threads > 1 {
+		s.state = 'R'
+	}
+	return s, err
 }
 
 // threads reads about the threads of a process.
@@ -121,10 +150,11 @@ func parseStat(dir string) (stat, error) {
 		parent:  number(fieldParent),
 		group:   number(fieldGroup),
 		threads: number(fieldThreads),
-		// While a program is being executed its environment is empty as well; where
-		// its code begins is told after that (load_elf_binary in fs/binfmt_elf.c).
-		bare: number(fieldCode) != 0 && bytes.Equal(fields[fieldEnvStart], fields[fieldEnvEnd]),
-		dir:  dir,
+		dir:     dir,
+		memory: memory{
+			code: string(fields[fieldCode]), stack: string(fields[fieldStack]),
+			envStart: string(fields[fieldEnvStart]), envEnd: string(fields[fieldEnvEnd]),
+		},
 	}, nil
 }
 
@@ -217,12 +247,16 @@ func moves(pid int) bool {
 	if s.threads < 2 {
 		return !s.stopped()
 	}
+	halted := 0
 	for thread := range threads(pid) {
-		if !thread.dead() && !thread.stopped() {
+		switch {
+		case thread.stopped():
+			halted++
+		case !thread.dead():
 			return true
 		}
 	}
-	return false
+	return halted == 0 // they come and end faster than they can be read about
 }
 
 // killAll kills what freeze has returned. Children go first: the kernel would

@@ -56,7 +56,7 @@ func TestReadStatOfOddNames(t *testing.T) {
 
 // A process without an environment is told from one whose program is just being
 // executed, and has none yet.
-func TestReadStatOfBareProcess(t *testing.T) {
+func TestBelongsWithoutEnvironment(t *testing.T) {
 	t.Parallel()
 	for _, env := range [][]string{{}, {"A=1"}} {
 		cmd := exec.Command("sleep", "1000")
@@ -64,17 +64,11 @@ func TestReadStatOfBareProcess(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		for { // it may not have arrived yet
-			s, err := readStat(cmd.Process.Pid)
-			environ, _ := os.ReadFile(procPath(cmd.Process.Pid, "environ"))
-			if err != nil || s.bare && len(env) > 0 {
-				t.Fatalf("with %q: %+v, %v", env, s, err)
-			}
-			if s.bare || len(environ) > 0 {
-				break
-			}
+		v := unclear
+		for v == unclear { // it may not have arrived yet
+			v = belongs(cmd.Process.Pid, 0, "x")
 		}
-		if hasCookie(cmd.Process.Pid, "x") {
+		if v != stranger {
 			t.Errorf("with %q: it has a cookie", env)
 		}
 		_ = cmd.Process.Kill()
@@ -84,10 +78,15 @@ func TestReadStatOfBareProcess(t *testing.T) {
 
 // Nor is one that executes program after program ever taken for one that has no
 // environment. With a large one the kernel takes its time.
-func TestReadStatOfWhoExecutesPrograms(t *testing.T) {
+func TestBelongsWhileProgramsAreExecuted(t *testing.T) {
 	t.Parallel()
-	cmd := exec.Command("sh", "-c", `eval "$AGAIN"`)
-	cmd.Env = []string{`AGAIN=exec sh -c 'eval "$AGAIN"'`}
+	const cookie = "biscuit"
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(sh, "-c", `eval "$AGAIN"`)
+	cmd.Env = []string{`AGAIN=exec ` + sh + ` -c 'eval "$AGAIN"'`, envSpawn + "=" + cookie}
 	for i := range 5000 {
 		cmd.Env = append(cmd.Env, "V"+strconv.Itoa(i)+"=")
 	}
@@ -95,10 +94,15 @@ func TestReadStatOfWhoExecutesPrograms(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-	for range 10_000 {
-		if s, err := readStat(cmd.Process.Pid); err != nil || s.bare {
-			t.Fatalf("%+v, %v", s, err)
-		}
+	told := make(map[verdict]int)
+	for range 2000 {
+		told[belongs(cmd.Process.Pid, 0, cookie)]++
+	}
+	if told[stranger] > 0 || told[unclear] == 0 {
+		t.Errorf("%d times a stranger, %d unclear: want 0 and some", told[stranger], told[unclear])
+	}
+	if s, err := readStat(cmd.Process.Pid); err != nil || s.dead() {
+		t.Errorf("it has ended: %+v, %v", s, err)
 	}
 }
 

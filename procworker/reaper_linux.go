@@ -1,7 +1,9 @@
 package procworker
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"strconv"
@@ -90,13 +92,16 @@ func (r *reaper) release() {
 func KillOrphans() {
 	for s := newSweep(); s.goesOn(); {
 		pids := orphans()
-		held := heldPids() // after it: a child of our own is held from its beginning
+		held, ok := heldPids() // after it: a child of our own is held from its beginning
+		if !ok {
+			return
+		}
 		for _, pid := range pids {
+			v := stranger
 			if !held[pid] && destroy(pid) {
-				s.killed()
-			} else {
-				s.spared(pid)
+				v = prey
 			}
+			s.note(pid, v)
 		}
 	}
 }
@@ -114,9 +119,9 @@ func reapOrphans() {
 	}
 	// After the look at the dead: whoever will wait for one of them has held
 	// its pidfd since before it could die.
-	held := heldPids()
+	held, ok := heldPids()
 	for _, pid := range dead {
-		if !held[pid] {
+		if ok && !held[pid] {
 			_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
 		}
 	}
@@ -128,16 +133,23 @@ func isZombie(pid int) bool {
 	return err == nil && info.Signo != 0
 }
 
-// heldPids returns the processes for which this process holds a pidfd.
-func heldPids() map[int]bool {
-	held := make(map[int]bool)
-	entries, _ := os.ReadDir("/proc/self/fd")
+// heldPids returns the processes for which this process holds a pidfd; not if
+// it cannot tell, for want of descriptors.
+func heldPids() (held map[int]bool, ok bool) {
+	held = make(map[int]bool)
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return nil, false
+	}
 	for _, entry := range entries {
 		target, err := os.Readlink("/proc/self/fd/" + entry.Name())
 		if err != nil || !strings.Contains(target, "pidfd") {
-			continue
+			continue // closed meanwhile, or something else
 		}
-		info, _ := os.ReadFile("/proc/self/fdinfo/" + entry.Name())
+		info, err := os.ReadFile("/proc/self/fdinfo/" + entry.Name())
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, false
+		}
 		for line := range strings.Lines(string(info)) {
 			if value, ok := strings.CutPrefix(line, "Pid:"); ok {
 				if pid, err := strconv.Atoi(strings.TrimSpace(value)); err == nil {
@@ -146,5 +158,5 @@ func heldPids() map[int]bool {
 			}
 		}
 	}
-	return held
+	return held, true
 }

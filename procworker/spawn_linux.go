@@ -51,6 +51,12 @@ func newSpawner() chan<- forkRequest {
 	return requests
 }
 
+// forkers are the threads that start children; for ever.
+var forkers sync.Map
+
+// started are the children that are not reaped yet.
+var started sync.Map
+
 func serveForks(requests <-chan forkRequest) {
 	runtime.LockOSThread()
 	if unix.Gettid() == unix.Getpid() {
@@ -66,6 +72,7 @@ func serveForks(requests <-chan forkRequest) {
 		runtime.UnlockOSThread()
 		return
 	}
+	forkers.Store(unix.Gettid(), nil)
 	for r := range requests {
 		if err := r.ctx.Err(); err != nil { // since it was sent
 			r.reply <- forkReply{err: err}
@@ -138,6 +145,7 @@ func start(ctx context.Context, l *launch) (*process, error) {
 		}
 		return nil, &os.PathError{Op: "fork/exec", Path: l.path, Err: reply.err}
 	}
+	started.Store(reply.pid, nil)
 	p := &process{pid: reply.pid, cookie: l.cookie, uid: uid, cgroup: l.cgroup, weak: l.weak}
 	if pidfd >= 0 {
 		// Non-blocking, so that the runtime's poller waits for it: a child
@@ -154,23 +162,30 @@ func (p *process) wait() {
 	if p.pidfd != nil {
 		raw, err := p.pidfd.SyscallConn()
 		if err == nil {
-			err = raw.Read(func(uintptr) bool { return p.isDead(unix.WNOHANG) })
+			err = raw.Read(isReadable)
 		}
 		if err == nil {
 			return
 		}
 	}
-	for !p.isDead(0) {
+	for {
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_PID, p.pid, &info, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) { // ECHILD: nothing is left to wait for
+			return
+		}
 	}
 }
 
-func (p *process) isDead(options int) bool {
-	var info unix.Siginfo
-	err := unix.Waitid(unix.P_PID, p.pid, &info, unix.WEXITED|unix.WNOWAIT|options, nil)
-	for errors.Is(err, unix.EINTR) { // to say no would be to wait for another event of the pidfd
-		err = unix.Waitid(unix.P_PID, p.pid, &info, unix.WEXITED|unix.WNOWAIT|options, nil)
+// isReadable reports whether a pidfd's process is dead. Waitid(2) would not tell
+// while somebody traces it.
+func isReadable(pidfd uintptr) bool {
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 0)
+		if !errors.Is(err, unix.EINTR) { // to say no would be to wait for another event
+			return n > 0 || err != nil
+		}
 	}
-	return err != nil || info.Signo != 0 // ECHILD: nothing is left to wait for
 }
 
 func (p *process) signal(sig os.Signal) error {
@@ -247,6 +262,7 @@ func (p *process) reap() ending {
 		}
 	}
 	p.reaped = true
+	started.Delete(p.pid)
 	// Not before: while it is open, a reaper knows that the child is ours.
 	if p.pidfd != nil {
 		_ = p.pidfd.Close()

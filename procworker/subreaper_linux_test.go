@@ -27,6 +27,8 @@ var linuxRoles = map[string]func(string) int{
 	"full":     playFull,
 	"hostile":  playHostile,
 	"headless": playHeadless,
+	"traced":   playTraced,
+	"tracer":   playTracer,
 	"actor":    playActor,
 	"bomber":   playBomber,
 	"bomb":     playBomb,
@@ -66,12 +68,17 @@ func TestSubreaper(t *testing.T) {
 			script: `setsid sh -c 'trap "" TERM HUP; (while :; do (sleep 0.01; sleep 1000) & sleep 0.02; done) & echo up >$UP' & read up <$UP; ` + sayReady + "exec sleep 1000",
 		},
 		{
+			name:   "below one that has cleared its environment",
+			script: `setsid sh -c '(trap "" TERM HUP; sleep 1000 & exec env -i sh -c "echo up >&4; exec sleep 1000") & exit' 4>$UP & read up <$UP; ` + sayReady + "exit 0",
+		},
+		{
 			name:   "stopped escapee",
 			script: `setsid sh -c '(sh -c "kill -STOP \$\$" & echo up >$UP) & exit' & read up <$UP; ` + sayReady + "exit 0",
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Cleanup(procworker.KillOrphans)
 			w, m := escapee(t, tt.script)
 			w.Stop.Grace = 50 * time.Millisecond
 			s := serve(t, w)
@@ -85,6 +92,65 @@ func TestSubreaper(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The end of a traced child is told to its tracer first. This one does not care,
+// and is the child's own.
+func TestSubreaperOfATracedChild(t *testing.T) {
+	becomeSubreaper(t)
+	w := asChild(t, "traced")
+	m := mark(t, w)
+	s := serve(t, w).awaitReady()
+	status := "/proc/" + strconv.Itoa(w.Snapshot().PID) + "/status"
+	for {
+		text, err := os.ReadFile(status)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), "TracerPid:\t0\n") {
+			break
+		}
+		time.Sleep(time.Millisecond) // nothing tells
+	}
+	if err := w.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.end()
+	if left := alive(m); len(left) > 0 {
+		t.Errorf("alive after Serve: %v", left)
+	}
+}
+
+// playTraced is traced once it has said that it is ready: any signal stops it then.
+func playTraced(string) int {
+	r, gate, err := os.Pipe()
+	if err != nil {
+		return 2
+	}
+	tracer := exec.Command(os.Args[0])
+	tracer.Env = append(os.Environ(), envChild+"=tracer "+strconv.Itoa(os.Getpid()))
+	tracer.Stdin = r
+	tracer.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	_ = unix.Prctl(unix.PR_SET_PTRACER, ^uintptr(0), 0, 0, 0) // for Yama; without it, all may
+	if tracer.Start() != nil {
+		return 3
+	}
+	announce()
+	gate.Close()
+	select {}
+}
+
+func playTracer(arg string) int {
+	pid, err := strconv.Atoi(arg)
+	if err != nil {
+		return 2
+	}
+	_, _ = os.Stdin.Read(make([]byte, 1))
+	runtime.LockOSThread()
+	if unix.PtraceSeize(pid) != nil {
+		return 3
+	}
+	select {}
 }
 
 // A child that uses this package itself is killed: what has escaped from its

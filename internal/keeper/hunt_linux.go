@@ -18,25 +18,29 @@ const Supported = true
 //
 // The error tells what could not be killed, or that /proc cannot be read.
 func Hunt(ctx context.Context, cookie string) (killed int, err error) {
-	h := hunter{cookie: cookie, immune: make(map[string]bool)}
+	h := hunter{cookie: cookie, immune: make(map[string]bool), stopped: make(map[string]int)}
 	// A process that appears while the list is read may be missing in it, so
 	// only two looks without prey are the end.
-	for clean := 0; clean < 2; {
+	for clean, vain, rests := 0, 0, 0; clean < 2 && vain < huntVain; {
 		if err := ctx.Err(); err != nil {
 			return h.killed, fmt.Errorf("processes of the daemon are still alive: %w", err)
 		}
-		prey, unclear, err := h.prey()
+		s, err := h.prey()
 		switch {
 		case err != nil:
 			return h.killed, fmt.Errorf("search for processes of the daemon: %w", err)
-		case len(prey) > 0:
-			clean = 0
+		case len(s.prey) > 0:
+			clean, vain = 0, 0
 			if err := h.kill(ctx); err != nil {
 				return h.killed, err
 			}
-		case unclear:
+		case s.unclear && rests < huntRests:
 			clean = 0
+			rests++
 			rest(ctx)
+		case s.fled:
+			clean = 0
+			vain++
 		default:
 			clean++
 		}
@@ -47,18 +51,45 @@ func Hunt(ctx context.Context, cookie string) (killed int, err error) {
 	return h.killed, nil
 }
 
+const (
+	// huntVain bounds the looks in a row that find nothing to kill. Where
+	// processes come and end all the time, each look may have missed somebody; so
+	// many in a row have not.
+	huntVain = 50
+	// huntRests bounds how often it waits, for a millisecond and a look, for those
+	// that are unclear, of which the machine may be full.
+	huntRests = 200
+)
+
 // A hunter kills what carries a cookie.
 type hunter struct {
 	cookie string
 	killed int
 	immune map[string]bool // by sighting.key: those that it may not kill
+	gone   map[int]bool    // at the last look
+
+	stopped map[string]int // by sighting.key: pidfds of those that are to be killed
 }
 
-// prey looks for processes to kill. Unclear says that there may be more.
-func (h *hunter) prey() (prey []sighting, unclear bool, err error) {
-	all, err := look(h.cookie)
+// A scene is what one look has told.
+type scene struct {
+	prey    []sighting
+	unclear bool // somebody is on its way: there may be more
+	fled    bool // somebody has ended since the look began: there may be more
+}
+
+// prey looks for processes to kill. It stops at once whoever carries the cookie:
+// a moment later, they may have started another one and ended.
+func (h *hunter) prey() (found scene, err error) {
+	all, gone, err := look(h.cookie, h.stop)
 	if err != nil {
-		return nil, false, err
+		return found, err
+	}
+	before := h.gone
+	h.gone = make(map[int]bool, len(gone))
+	for _, pid := range gone {
+		h.gone[pid] = true
+		found.fled = found.fled || !before[pid]
 	}
 	pids, groups := make(map[int]bool), make(map[int]bool)
 	mark := func(s sighting) {
@@ -66,7 +97,7 @@ func (h *hunter) prey() (prey []sighting, unclear bool, err error) {
 		groups[s.group] = true
 	}
 	for _, s := range all {
-		unclear = unclear || s.unclear
+		found.unclear = found.unclear || s.unclear
 		if s.carries {
 			mark(s)
 		}
@@ -84,30 +115,22 @@ func (h *hunter) prey() (prey []sighting, unclear bool, err error) {
 	}
 	for _, s := range all {
 		if pids[s.pid] && !s.dead() && !h.immune[s.key()] {
-			prey = append(prey, s)
+			found.prey = append(found.prey, s)
 		}
 	}
-	return prey, unclear, nil
+	return found, nil
 }
 
 // kill stops all that is found until nobody new turns up, and then kills it.
-func (h *hunter) kill(ctx context.Context) error {
-	stopped := make(map[string]int) // pidfds by sighting.key
-	defer func() {
-		for _, fd := range stopped {
-			_ = unix.Close(fd)
-		}
-	}()
+func (h *hunter) kill(ctx context.Context) (err error) {
 	for range freezeTries {
-		prey, _, err := h.prey()
-		if err != nil {
-			return err
+		var found scene
+		if found, err = h.prey(); err != nil {
+			break // those that are stopped are killed nevertheless
 		}
 		moving := false
-		for _, s := range prey {
-			if _, known := stopped[s.key()]; !known {
-				h.stop(s, stopped)
-			}
+		for _, s := range found.prey {
+			h.stop(s)
 			moving = moving || !s.stopped()
 		}
 		if !moving {
@@ -115,21 +138,26 @@ func (h *hunter) kill(ctx context.Context) error {
 		}
 		rest(ctx) // nothing tells when they have stopped
 	}
-	for _, fd := range stopped {
+	for _, fd := range h.stopped {
 		_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 		h.killed++
 	}
-	for _, fd := range stopped {
+	for key, fd := range h.stopped {
 		awaitDeath(ctx, fd)
+		_ = unix.Close(fd)
+		delete(h.stopped, key)
 	}
-	return nil
+	return err
 }
 
 // freezeTries bounds, in milliseconds, how long they may take to stop.
 const freezeTries = 200
 
-// stop stops a process that was seen, and keeps its pidfd.
-func (h *hunter) stop(s sighting, stopped map[string]int) {
+// stop stops a process that was seen, and keeps its pidfd, if it has not done so.
+func (h *hunter) stop(s sighting) {
+	if _, known := h.stopped[s.key()]; known || h.immune[s.key()] {
+		return
+	}
 	fd, err := unix.PidfdOpen(s.pid, 0)
 	if err != nil {
 		return // it is gone
@@ -143,7 +171,7 @@ func (h *hunter) stop(s sighting, stopped map[string]int) {
 		_ = unix.Close(fd)
 		return
 	}
-	stopped[s.key()] = fd
+	h.stopped[s.key()] = fd
 }
 
 // awaitDeath returns when a killed process is dead, or after a moment, for one

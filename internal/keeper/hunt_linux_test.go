@@ -47,6 +47,7 @@ func script(t *testing.T, cookie, text string, lead bool) (alive *os.File, c *ex
 		_ = syscall.Kill(c.Process.Pid, syscall.SIGKILL)
 		_ = c.Wait()
 	})
+	_ = read.SetReadDeadline(time.Now().Add(patience))
 	if _, err := io.ReadFull(read, make([]byte, len("up\n"))); err != nil {
 		t.Fatalf("wait for the script: %v", err)
 	}
@@ -65,6 +66,7 @@ func TestHunt(t *testing.T) {
 		{"environment cleared, in a carrier's group", `(env -i sh -c 'sleep 1000' &); echo up; sleep 1000`, true},
 		{"main thread has ended", `HEADLESS=1 exec "$SELF"`, true},
 		{"main thread has ended, left group and session, parent dead", `HEADLESS=1 setsid "$SELF" &`, true},
+		{"in flight", `export UNTIL=$(($(date +%s)+100)) RUN='[ $(date +%s) -lt $UNTIL ] || exit; setsid sh -c "$RUN" & exit'; sh -c "$RUN"; echo up; exit`, true},
 		{"stopped", `echo up; kill -STOP $$`, true},
 		{"forks as fast as it can", `f() { sh -c : & sleep 0.01; }; echo up; while :; do f; f; done`, true},
 	} {
@@ -166,5 +168,5 @@ func playHeadless() {
 		}
 		fmt.Println("up")
 	}()
-	_, _, _ = unix.RawSyscall(unix.SYS_EXIT, 0, 0, 0)
+	_, _, _ = unix.Syscall(unix.SYS_EXIT, 0, 0, 0)
 }

@@ -13,10 +13,10 @@
 //
 // Where the workers have cgroups: nothing. Elsewhere a process is found by the
 // environment that it was executed with, by the processes above it, and by its
-// group. One that was executed with a cleared
-// environment, or has overwritten it, and has left its group, and whose
-// parents are dead, cannot be told from a stranger's. One that has become
-// another user cannot be killed. And if the keeper is killed at the same
+// group. One that was executed with a cleared environment, or has overwritten
+// it or made it unreadable (PR_SET_DUMPABLE, prctl(2)), and has left its group,
+// and whose parents are dead, cannot be told from a stranger's. One that has
+// become another user cannot be killed. And if the keeper is killed at the same
 // moment as the daemon and its workers, nobody looks.
 package keeper
 

@@ -6,21 +6,30 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"slices"
 	"strconv"
 )
 
 // A sighting is a process as one look at /proc shows it.
 type sighting struct {
 	pid, parent, group int
-	state              byte   // of a thread that lives, if there is one
-	threads            int    // of it
-	kernel             bool   // a thread of the kernel's
-	bare               bool   // was executed with an empty environment
+	state              byte // of a thread that lives, if there is one
+	threads            int  // of it
+	kernel             bool // a thread of the kernel's
+	memory             memory
 	dir                string // in /proc, of the thread that tells about it
 	start              string // with pid, the name of a process that is never used again
 	carries            bool   // has the cookie
-	unclear            bool   // is on its way from one program to the next: look again
+	unclear            bool   // is on its way to another program, or to its end: look again
 }
+
+// A memory tells where in a process's memory its program is.
+type memory struct{ code, stack, envStart, envEnd string }
+
+// settled reports whether all of a program is there. While it is being executed,
+// where its code begins is told after its environment is whole (load_elf_binary
+// in fs/binfmt_elf.c).
+func (m memory) settled() bool { return m.code != "0" }
 
 func (s sighting) dead() bool { return s.state == 'Z' || s.state == 'X' }
 
@@ -30,12 +39,16 @@ func (s sighting) stopped() bool {
 	if s.dead() || s.threads < 2 {
 		return s.dead() || s.halted()
 	}
+	halted := 0
 	for thread := range threads(s.pid) {
-		if !thread.dead() && !thread.halted() {
+		switch {
+		case thread.halted():
+			halted++
+		case !thread.dead():
 			return false
 		}
 	}
-	return true
+	return halted > 0 // or they come and end faster than they can be read about
 }
 
 func (s sighting) halted() bool { return s.state == 'T' || s.state == 't' }
@@ -45,32 +58,42 @@ func (s sighting) key() string { return strconv.Itoa(s.pid) + "@" + s.start }
 
 func procFile(pid int, name string) string { return "/proc/" + strconv.Itoa(pid) + "/" + name }
 
-// look returns all processes but this one.
-func look(cookie string) ([]sighting, error) {
+// look returns all processes but this one, and calls a function for each one that
+// carries the cookie, as soon as it sees it. Gone are those that had ended when it
+// was their turn: what they had started may not be among the others.
+func look(cookie string, onSight func(sighting)) (all []sighting, gone []int, err error) {
 	dir, err := os.Open("/proc")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer dir.Close()
 	names, err := dir.Readdirnames(-1)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	self := os.Getpid()
-	all := make([]sighting, 0, len(names))
-	for _, name := range names {
+	all = make([]sighting, 0, len(names))
+	for _, name := range slices.Backward(names) { // the newest first, before they can flee
 		pid, err := strconv.Atoi(name)
 		if err != nil || pid == self {
 			continue
 		}
-		if s, ok := see(pid); ok {
-			if !s.kernel && !s.dead() {
-				s.carries, s.unclear = search(s, cookie)
-			}
-			all = append(all, s)
+		s, ok := see(pid)
+		if !ok || s.dead() {
+			gone = append(gone, pid)
 		}
+		if !ok {
+			continue
+		}
+		if !s.kernel && !s.dead() {
+			s.carries, s.unclear = search(s, cookie)
+			if s.carries {
+				onSight(s)
+			}
+		}
+		all = append(all, s)
 	}
-	return all, nil
+	return all, gone, nil
 }
 
 // Fields of /proc/PID/stat after the name, proc_pid_stat(5), counted from 0.
@@ -82,6 +105,7 @@ const (
 	fieldThreads  = 17
 	fieldStart    = 19
 	fieldCode     = 23
+	fieldStack    = 25
 	fieldEnvStart = 47
 	fieldEnvEnd   = 48
 
@@ -89,7 +113,8 @@ const (
 )
 
 // see tells about a process. One whose main thread has ended looks like a
-// zombie, but lives: another thread tells about it.
+// zombie, but lives: another thread tells about it. If those come and end faster
+// than they can be read about, it is running.
 func see(pid int) (sighting, bool) {
 	s, ok := seeIn(pid, procFile(pid, ""))
 	if !ok || !s.dead() || s.threads < 2 {
@@ -101,7 +126,10 @@ func see(pid int) (sighting, bool) {
 			return thread, true
 		}
 	}
-	return s, true
+	if s, ok = seeIn(pid, procFile(pid, "")); s.threads > 1 {
+		s.state = 'R'
+	}
+	return s, ok
 }
 
 // threads tells about the threads of a process.
@@ -141,23 +169,24 @@ func seeIn(pid int, dir string) (s sighting, ok bool) {
 		threads: number(fieldThreads),
 		kernel:  number(fieldFlags)&kernelThread != 0,
 		start:   string(fields[fieldStart]),
-		// While a program is being executed its environment is empty as well; where
-		// its code begins is told after that (load_elf_binary in fs/binfmt_elf.c).
-		bare: number(fieldCode) != 0 && bytes.Equal(fields[fieldEnvStart], fields[fieldEnvEnd]),
+		memory: memory{
+			code: string(fields[fieldCode]), stack: string(fields[fieldStack]),
+			envStart: string(fields[fieldEnvStart]), envEnd: string(fields[fieldEnvEnd]),
+		},
 	}, true
 }
 
-// search looks for the cookie. A process that is executing another program has
-// no environment for a moment, and one that is exiting has none any more: Linux
-// 6.18 says ESRCH then, as if it were gone already.
+// search looks for the cookie. Where it is not, not all may have been there to be
+// read: the process may be on its way from one program to the next, or to its end
+// (Linux 6.18 says ESRCH then, as if it were gone already).
 func search(s sighting, cookie string) (found, unclear bool) {
 	environ, err := os.ReadFile(s.dir + "environ")
-	if len(environ) > 0 {
-		return carries(string(environ), cookie), false
+	if carries(string(environ), cookie) {
+		return true, false
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		return false, false // another user's
+		return false, false // another user's, or as good as that
 	}
 	now, ok := see(s.pid)
-	return false, ok && !now.dead() && !now.bare
+	return false, ok && !now.dead() && (err != nil || now.memory != s.memory || !now.memory.settled())
 }

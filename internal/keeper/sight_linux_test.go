@@ -6,12 +6,17 @@ import (
 	"testing"
 )
 
-// Who executes program after program is never taken for one that has no
-// environment. With a large one the kernel takes its time.
-func TestSeeWhoExecutesPrograms(t *testing.T) {
+// Who executes program after program is never taken for one that does not carry
+// the cookie. With a large environment the kernel takes its time.
+func TestSearchWhileProgramsAreExecuted(t *testing.T) {
 	t.Parallel()
-	cmd := exec.Command("sh", "-c", `eval "$AGAIN"`)
-	cmd.Env = []string{`AGAIN=exec sh -c 'eval "$AGAIN"'`}
+	const cookie = "biscuit"
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(sh, "-c", `eval "$AGAIN"`)
+	cmd.Env = []string{`AGAIN=exec ` + sh + ` -c 'eval "$AGAIN"'`, Variable + "=" + cookie}
 	for i := range 5000 {
 		cmd.Env = append(cmd.Env, "V"+strconv.Itoa(i)+"=")
 	}
@@ -19,15 +24,26 @@ func TestSeeWhoExecutesPrograms(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-	for range 10_000 {
-		if s, ok := see(cmd.Process.Pid); !ok || s.bare {
-			t.Fatalf("%+v, %v", s, ok)
+	strange, unclear := 0, 0
+	for range 2000 {
+		s, ok := see(cmd.Process.Pid)
+		if !ok || s.dead() {
+			t.Fatalf("it has ended: %+v", s)
 		}
+		switch carries, soon := search(s, cookie); {
+		case soon:
+			unclear++
+		case !carries:
+			strange++
+		}
+	}
+	if strange > 0 || unclear == 0 {
+		t.Errorf("%d times a stranger, %d unclear: want 0 and some", strange, unclear)
 	}
 }
 
 // Who has no environment is seen to have none, and not looked at for ever.
-func TestSeeWhoHasNoEnvironment(t *testing.T) {
+func TestSearchWithoutEnvironment(t *testing.T) {
 	t.Parallel()
 	cmd := exec.Command("sleep", "1000")
 	cmd.Env = []string{}
@@ -35,13 +51,17 @@ func TestSeeWhoHasNoEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-	for { // it may not have arrived yet
+	for range 100_000 { // it may not have arrived yet
 		s, ok := see(cmd.Process.Pid)
 		if !ok {
 			t.Fatal("it is not seen")
 		}
-		if s.bare {
+		switch carries, unclear := search(s, "x"); {
+		case carries:
+			t.Fatal("it carries a cookie")
+		case !unclear:
 			return
 		}
 	}
+	t.Error("it stays unclear")
 }
