@@ -169,8 +169,8 @@ func TestEscapeeHoldsPipes(t *testing.T) {
 	if n := next(t, messages); n.N != 7 {
 		t.Errorf("got %+v", n)
 	}
-	if left := alive(m); len(left) != 1 {
-		t.Errorf("%d processes escaped, want 1: this test tests nothing", len(left))
+	if len(alive(m)) == 0 { // the shell that left it may be ending still
+		t.Error("nothing has escaped: this test tests nothing")
 	}
 }
 
@@ -491,8 +491,8 @@ func TestSendToEscapeeEnds(t *testing.T) {
 	if err := <-sent; err == nil {
 		t.Error("Send = nil")
 	}
-	if left := alive(m); len(left) != 1 {
-		t.Errorf("%d processes escaped, want 1: this test tests nothing", len(left))
+	if len(alive(m)) == 0 { // the shell that left it may be ending still
+		t.Error("nothing has escaped: this test tests nothing")
 	}
 }
 
