@@ -282,8 +282,9 @@ func checkOutput(t *rapid.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := int(lost.bytes.Load()); got != a.bytes {
-		t.Errorf("%d bytes are counted as dropped, %d are", got, a.bytes)
+	// The end that a broken line has got from us counts, too, if it is dropped in its turn.
+	if got := int(lost.bytes.Load()); got < a.bytes || got > a.bytes+a.gaps {
+		t.Errorf("%d bytes are counted as dropped, %d are (in %d gaps)", got, a.bytes, a.gaps)
 	}
 	// A line may be counted once more where one part is dropped and another one refused.
 	if got := int(lost.lines.Load()); got < len(a.lines) || got > len(a.lines)+2*a.gaps {

@@ -146,6 +146,27 @@ func TestRunWaitsForLifelineAndWorkers(t *testing.T) {
 	}
 }
 
+// A daemon whose keeper was killed, and that was killed before the next one was
+// ready, does not hear of that one.
+func TestRunThatNobodyHears(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cookie := rand.Text()
+	alive, _ := script(t, cookie, `echo up; sleep 1000`, true)
+	gone, says := io.Pipe()
+	gone.Close()
+	err := keeper.Run(t.Context(), strings.NewReader(cookie+"\n"), keeper.Options{
+		Lock: filepath.Join(dir, "keeper"), Presence: filepath.Join(dir, "workers"), Ready: says, Log: io.Discard,
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	_ = alive.SetReadDeadline(time.Now().Add(patience))
+	if _, err := io.Copy(io.Discard, alive); err != nil {
+		t.Errorf("the process is alive: %v", err)
+	}
+}
+
 func init() {
 	if os.Getenv("HEADLESS") != "" {
 		runtime.LockOSThread() // so that the main thread plays the role

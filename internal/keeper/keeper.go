@@ -73,7 +73,7 @@ func Run(ctx context.Context, lifeline io.Reader, o Options) error {
 	defer release()
 	beSmall()
 	if _, err := fmt.Fprintln(o.Ready, ReadyLine); err != nil {
-		return nil // the daemon is gone, and had started nothing
+		return end(ctx, cookie, o) // the daemon is gone; this may not have been its first keeper
 	}
 	if _, err := io.Copy(io.Discard, in); err != nil {
 		return fmt.Errorf("read the lifeline: %w", err)

@@ -185,10 +185,12 @@ func (g *guard) spawn() (*keeperProcess, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	says, err := cmd.StdoutPipe()
 	if err == nil {
-		err = cmd.Start()
+		// Less than a pipe holds; and at once, for one that this process does not
+		// outlive.
+		_, err = io.WriteString(write, g.cookie+"\n")
 	}
 	if err == nil {
-		_, err = io.WriteString(write, g.cookie+"\n") // less than a pipe holds
+		err = cmd.Start()
 	}
 	if err != nil {
 		write.Close()
