@@ -230,8 +230,8 @@ func killSpared(dir string) {
 	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && entry.IsDir() {
 			for _, pid := range cgroupMembers(path) {
-				if h, ok := open(pid, func(stat) bool { return slices.Contains(cgroupMembers(path), pid) }); ok {
-					_ = unix.PidfdSendSignal(int(h), unix.SIGKILL, nil, 0)
+				if h, err := open(pid, func(stat) bool { return slices.Contains(cgroupMembers(path), pid) }); err == nil {
+					handles{h}.kill()
 					_ = unix.Close(int(h))
 				}
 			}
@@ -242,7 +242,8 @@ func killSpared(dir string) {
 
 // cgroupMembers returns the processes in a cgroup itself.
 func cgroupMembers(dir string) []int {
-	return readNumbers(filepath.Join(dir, "cgroup.procs"), nil)
+	pids, _ := readNumbers(filepath.Join(dir, "cgroup.procs"), nil)
+	return pids
 }
 
 // removeCgroup removes an empty cgroup, those below it first.

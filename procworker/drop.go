@@ -70,11 +70,13 @@ func (o *output) hasRoom(turn int) bool {
 	return !o.shut && o.turn > turn && o.ring.used() < outputQueue/2
 }
 
-// resume goes on with p after something was dropped.
+// resume goes on with p after something was dropped. The end that a broken line
+// gets is in the place of a byte of what was.
 func (o *output) resume(p []byte, broken bool) {
 	o.closeLine() // one that is too long to wait for its end
 	if broken {
 		o.ring.write([]byte("\n"), outputQueue)
+		o.lost.add(0, -1)
 	}
 	o.ring.write(p, outputQueue)
 }

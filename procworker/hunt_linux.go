@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -30,155 +29,51 @@ const (
 	prey                    // it belongs to the child
 )
 
-// A sweep looks at the orphans again and again, until a look has told all.
-type sweep struct {
-	dead  map[int]bool // at an earlier look
-	gone  map[int]bool // at an earlier look
-	again bool         // the last look may have missed somebody
-	rest  bool         // somebody was unclear
-	vain  int          // looks in a row that found nobody to kill
-	rests int
-}
-
-const (
-	// sweepVain bounds the looks that find nobody. Where processes come and end
-	// all the time, each look may have missed somebody; so many in a row have not.
-	sweepVain = 100
-	// sweepRests bounds, in milliseconds, how long it waits for those that are
-	// unclear. Executing a program takes some moments, and the end of a large
-	// process as well.
-	sweepRests = 5000
-)
-
-func newSweep() *sweep {
-	return &sweep{dead: make(map[int]bool), gone: make(map[int]bool), again: true}
-}
-
-// goesOn reports whether another look is needed, and when it is time for it.
-func (s *sweep) goesOn() bool {
-	switch {
-	case s.rest && s.rests < sweepRests:
-		time.Sleep(time.Millisecond) // nothing tells when they have arrived
-		s.rests++
-	case !s.again || s.vain >= sweepVain:
-		return false
-	default:
-		s.vain++
-	}
-	s.again, s.rest = false, false
-	return true
-}
-
-// note notes what a look has told of an orphan. Prey has been killed by now, so
-// its children are orphans.
-//
-// One that has died since the list was read may have left children behind that
-// are not in it. And if it was waited for, the kernel may have skipped somebody:
-// it goes on behind the last entry that it has told, and has to count if that is
-// not there any more (get_children_pid in fs/proc/array.c).
-func (s *sweep) note(pid int, v verdict) {
-	switch v {
-	case prey:
-		s.again, s.vain = true, 0
-		return
-	case unclear:
-		s.rest = true
-	}
-	now, err := readStat(pid)
-	switch {
-	case err != nil || now.parent != os.Getpid():
-		// One that is there again and again is hidden from us (hidepid, proc(5)).
-		s.again = s.again || !s.gone[pid]
-		s.gone[pid] = true
-	case now.dead():
-		s.again = s.again || !s.dead[pid]
-		s.dead[pid] = true
-	}
-}
-
 // hunt kills and reaps the orphans that belong to a dead child, until there
 // are none. The child itself is not reaped yet, so its number is still its own.
 func hunt(child int, cookie string) {
 	for s := newSweep(); s.goesOn(); {
-		for _, pid := range orphans() {
+		pids, ok := orphans()
+		s.rest = !ok
+		for _, pid := range pids {
 			if pid != child {
-				s.note(pid, judge(pid, child, cookie))
+				s.look(pid, os.Getpid(), child, cookie)
 			}
 		}
 	}
 }
 
-// judge kills an orphan that belongs to a child, or what does below it.
-func judge(pid, child int, cookie string) verdict {
-	switch v := belongs(pid, child, cookie); {
-	case v == stranger:
-		return judgeBelow(pid, child, cookie)
-	case v == prey && !destroy(pid):
+// destroy kills a process with all that hangs below it, and reaps it if it is an
+// orphan of ours. It is prey if it is dead then, and unclear for want of
+// descriptors. Else it has become another user's, is held by a disk, or by who
+// traces it, who is told of its end first (ptrace(2)).
+func destroy(pid, parent int) verdict {
+	orphan := parent == os.Getpid()
+	h, err := open(pid, func(s stat) bool { return s.parent == parent && (orphan || !s.dead()) })
+	if isGone(err) {
 		return stranger
-	default:
-		return v
 	}
+	if err != nil {
+		return unclear
+	}
+	all := append(handles{h}, freeze(pid)...)
+	all.kill()
+	all.await()
+	if orphan && reap(pid) || !orphan && isDead(pid) {
+		return prey
+	}
+	return stranger
 }
 
-// judgeBelow kills one that belongs to a child below one that does not, such as
-// one that has cleared its environment since.
-func judgeBelow(parent, child int, cookie string) (v verdict) {
-	for _, pid := range children(parent) {
-		found := belongs(pid, child, cookie)
-		switch {
-		case found == stranger:
-			found = judgeBelow(pid, child, cookie)
-		case found == prey && !killBelow(pid, parent):
-			found = stranger
-		}
-		v = max(v, found)
-		if v == prey {
-			return v
-		}
-	}
-	return v
+func isDead(pid int) bool {
+	s, err := readStat(pid)
+	return isGone(err) || err == nil && s.dead()
 }
 
-// killBelow kills a child of another process, with all that hangs below it. It
-// reports whether it was there, alive, and not another user's.
-func killBelow(pid, parent int) bool {
-	h, ok := open(pid, func(s stat) bool { return s.parent == parent && !s.dead() })
-	if !ok {
-		return false
-	}
-	if !h.mayKill() {
-		_ = unix.Close(int(h))
-		return false
-	}
-	killAll(freeze(pid))
-	h.kill()
-	return true
-}
-
-// destroy kills an orphan with all that hangs below it, and reaps it. It reports
-// whether it did: not one that it may not kill, nor one that somebody traces,
-// who is told of its end first (ptrace(2)).
-func destroy(pid int) (reaped bool) {
-	h, ok := open(pid, func(s stat) bool { return s.parent == os.Getpid() })
-	killAll(freeze(pid))
-	switch {
-	case !ok: // there is no descriptor left for a handle
-		if errors.Is(syscall.Kill(pid, syscall.SIGKILL), syscall.EPERM) {
-			return wait(pid, syscall.WNOHANG)
-		}
-		return wait(pid, 0)
-	case h.mayKill():
-		h.kill()
-	default:
-		_ = unix.Close(int(h))
-	}
-	return wait(pid, syscall.WNOHANG)
-}
-
-// wait reaps a process, and reports whether it did.
-func wait(pid, options int) bool {
+// reap waits for an orphan that is dead, and reports whether it was.
+func reap(pid int) bool {
 	for {
-		if got, err := syscall.Wait4(pid, nil, options, nil); err != syscall.EINTR {
+		if got, err := syscall.Wait4(pid, nil, syscall.WNOHANG, nil); err != syscall.EINTR {
 			return got == pid
 		}
 	}
@@ -189,8 +84,10 @@ func wait(pid, options int) bool {
 func belongs(pid, child int, cookie string) verdict {
 	before, err := readStat(pid)
 	switch {
-	case err != nil:
+	case isGone(err):
 		return stranger
+	case err != nil:
+		return unclear
 	case before.group == child:
 		return prey
 	case before.dead():

@@ -56,18 +56,25 @@ func (p *process) sent(s sender) bool {
 	if !s.known || s.pid == 0 {
 		return false
 	}
-	if _, err := readStat(s.pid); err != nil {
-		return s.uid == p.uid || s.uid == uint32(os.Geteuid())
-	}
-	for range 100 { // milliseconds
+	for range senderTries {
 		v := belongs(s.pid, p.pid, p.cookie)
-		if v != unclear {
-			return v == prey || hangsBelow(s.pid, p.pid)
+		if v == prey || hangsBelow(s.pid, p.pid) {
+			return true
+		}
+		if _, err := readStat(s.pid); isGone(err) {
+			return s.uid == p.uid || s.uid == uint32(os.Geteuid())
+		}
+		if v == stranger {
+			return false
 		}
 		time.Sleep(time.Millisecond) // nothing tells when it has arrived
 	}
-	return hangsBelow(s.pid, p.pid)
+	return false
 }
+
+// senderTries bounds, in milliseconds, how long a sender that is executing a
+// program holds up what others have to say.
+const senderTries = 20
 
 // hangsBelow reports whether a process is a descendant of another one.
 func hangsBelow(pid, ancestor int) bool {

@@ -3,12 +3,10 @@ package procworker
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"iter"
 	"os"
-	"slices"
 	"strconv"
-	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,38 +29,53 @@ func threadFile(thread int) string {
 
 // orphans returns the children among which the orphans are: those of the main
 // thread, and those of the threads that start children which are none of ours.
-// A child gives us children of its own with CLONE_PARENT (clone(2)).
-func orphans() []int {
-	pids := readNumbers(orphansFile(), nil)
+// A child gives us children of its own with CLONE_PARENT (clone(2)). When such a
+// one ends, its children go to the main thread: so that comes last.
+func orphans() (pids []int, ok bool) {
+	ok = true
 	forkers.Range(func(thread, _ any) bool {
-		for _, pid := range readNumbers(threadFile(thread.(int)), nil) {
+		list, err := readNumbers(threadFile(thread.(int)), nil)
+		ok = ok && err == nil
+		for _, pid := range list {
 			if _, ours := started.Load(pid); !ours {
 				pids = append(pids, pid)
 			}
 		}
 		return true
 	})
-	return pids
+	pids, err := readNumbers(orphansFile(), pids)
+	return pids, ok && err == nil
 }
 
 // readNumbers appends the numbers in a file to pids.
-func readNumbers(file string, pids []int) []int {
-	text, _ := os.ReadFile(file)
+func readNumbers(file string, pids []int) ([]int, error) {
+	text, err := os.ReadFile(file)
 	for field := range bytes.FieldsSeq(text) {
 		if pid, err := strconv.Atoi(string(field)); err == nil {
 			pids = append(pids, pid)
 		}
 	}
-	return pids
+	return pids, err
 }
 
-// children returns the children of all threads of a process.
-func children(pid int) (pids []int) {
-	tasks, _ := os.ReadDir(procPath(pid, "task"))
+// children returns the children of all threads of a process; of one that is
+// gone there are none. It is not ok if there may be others.
+func children(pid int) (pids []int, ok bool) {
+	tasks, err := os.ReadDir(procPath(pid, "task"))
+	ok = err == nil || isGone(err)
 	for _, task := range tasks {
-		pids = readNumbers(procPath(pid, "task/"+task.Name()+"/children"), pids)
+		pids, err = readNumbers(procPath(pid, "task/"+task.Name()+"/children"), pids)
+		ok = ok && (err == nil || isGone(err))
 	}
-	return pids
+	return pids, ok
+}
+
+// isGone reports whether an error of a file in /proc says that its process is
+// not there, or hidden from us: hidepid=2 says the same of it, and hidepid=1 that
+// it is not permitted (proc(5)). Others come from a want of descriptors or memory,
+// and tell nothing.
+func isGone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) || errors.Is(err, fs.ErrPermission)
 }
 
 // Fields of /proc/PID/stat, proc_pid_stat(5), counted from the state as 0.
@@ -156,146 +169,4 @@ func parseStat(dir string) (stat, error) {
 			envStart: string(fields[fieldEnvStart]), envEnd: string(fields[fieldEnvEnd]),
 		},
 	}, nil
-}
-
-// A handle is a pidfd: whatever is done through it cannot hit a process that
-// has got the number of a dead one.
-type handle int
-
-// open returns a handle of a process that still fits.
-func open(pid int, fits func(stat) bool) (handle, bool) {
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return 0, false
-	}
-	if s, err := readStat(pid); err != nil || !fits(s) {
-		_ = unix.Close(fd)
-		return 0, false
-	}
-	return handle(fd), true
-}
-
-// mayKill reports whether this process may signal it: not if it has become
-// another user, as what sudo starts has.
-func (h handle) mayKill() bool {
-	return !errors.Is(unix.PidfdSendSignal(int(h), 0, nil, 0), unix.EPERM)
-}
-
-// kill kills the process, returns when it is dead, and closes the handle. It
-// does not wait for one that it may not kill.
-func (h handle) kill() {
-	err := unix.PidfdSendSignal(int(h), unix.SIGKILL, nil, 0)
-	for err == nil {
-		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(h), Events: unix.POLLIN}}, -1); !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	_ = unix.Close(int(h))
-}
-
-// freezeTries bounds, in milliseconds, how long a process may take to stop.
-const freezeTries = 200
-
-// A freezer stops processes and keeps handles of them.
-type freezer struct {
-	below  []handle // children after their parents
-	seen   map[int]bool
-	moving bool // somebody was still running at the last look
-}
-
-// freeze stops a process and all that hangs below it, and returns handles of
-// the latter, for killAll. What is not stopped can start more between the look
-// and the kill; that would then hang below nobody.
-func freeze(pid int) (below []handle) {
-	stops := syscall.Kill(pid, syscall.SIGSTOP) == nil
-	f := freezer{seen: make(map[int]bool)}
-	for range freezeTries {
-		f.moving = stops && moves(pid)
-		f.look(pid)
-		if !f.moving {
-			break
-		}
-		time.Sleep(time.Millisecond) // nothing tells when they have stopped
-	}
-	return f.below
-}
-
-func (f *freezer) look(pid int) {
-	for _, child := range children(pid) {
-		stops, seen := f.seen[child]
-		if !seen {
-			h, ok := open(child, func(s stat) bool { return s.parent == pid })
-			if !ok {
-				continue
-			}
-			stops = unix.PidfdSendSignal(int(h), unix.SIGSTOP, nil, 0) == nil
-			f.seen[child] = stops
-			f.below = append(f.below, h)
-		}
-		f.moving = f.moving || stops && moves(child)
-		f.look(child)
-	}
-}
-
-// moves reports whether a process can start others: whether one of its threads
-// is not stopped.
-func moves(pid int) bool {
-	s, err := readStat(pid)
-	if err != nil || s.dead() {
-		return false
-	}
-	if s.threads < 2 {
-		return !s.stopped()
-	}
-	halted := 0
-	for thread := range threads(pid) {
-		switch {
-		case thread.stopped():
-			halted++
-		case !thread.dead():
-			return true
-		}
-	}
-	return halted == 0 // they come and end faster than they can be read about
-}
-
-// killAll kills what freeze has returned. Children go first: the kernel would
-// wake a stopped group that is left without a parent.
-func killAll(below []handle) {
-	for _, h := range slices.Backward(below) {
-		h.kill()
-	}
-}
-
-// awaitGroup returns when no member of a killed group is alive. Nearly always
-// the first look tells.
-func awaitGroup(group int) {
-	for syscall.Kill(-group, 0) == nil {
-		member, ok := findMember(group)
-		if !ok {
-			return // only zombies are left, and those that we may not kill
-		}
-		member.kill()
-	}
-}
-
-func findMember(group int) (handle, bool) {
-	entries, _ := os.ReadDir("/proc")
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
-		}
-		inGroup := func(s stat) bool { return s.group == group && !s.dead() }
-		if s, err := readStat(pid); err != nil || !inGroup(s) {
-			continue
-		}
-		if h, ok := open(pid, inGroup); ok {
-			if h.mayKill() {
-				return h, true
-			}
-			_ = unix.Close(int(h))
-		}
-	}
-	return 0, false
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // sleeper returns a process that runs under that name, in a group of its own.
@@ -49,7 +50,7 @@ func TestReadStatOfOddNames(t *testing.T) {
 	if s, err := readStat(gone.Process.Pid); err == nil {
 		t.Errorf("of one that is gone: %+v", s)
 	}
-	if _, ok := open(gone.Process.Pid, func(stat) bool { return true }); ok {
+	if _, err := open(gone.Process.Pid, func(stat) bool { return true }); !isGone(err) {
 		t.Error("one that is gone was opened")
 	}
 }
@@ -110,16 +111,68 @@ func TestBelongsWhileProgramsAreExecuted(t *testing.T) {
 func TestOpenLooksAgain(t *testing.T) {
 	t.Parallel()
 	pid := sleeper(t, "one").Process.Pid
-	if _, ok := open(pid, func(s stat) bool { return s.parent == 1 }); ok {
+	if _, err := open(pid, func(s stat) bool { return s.parent == 1 }); !isGone(err) {
 		t.Error("a process that does not fit was opened")
 	}
-	h, ok := open(pid, func(s stat) bool { return s.group == pid })
-	if !ok || !h.mayKill() {
+	h, err := open(pid, func(s stat) bool { return s.group == pid })
+	if err != nil || !h.mayKill() {
 		t.Fatal("a process that fits was not opened")
 	}
-	h.kill()
+	handles{h}.kill()
+	handles{h}.await()
 	if s, err := readStat(pid); err == nil && !s.dead() {
 		t.Errorf("after kill: %+v", s)
+	}
+}
+
+// A look counts only if nobody was absent in it who was there at the last one.
+func TestSweepEndsAfterACalmLook(t *testing.T) {
+	t.Parallel()
+	self := os.Getpid()
+	zombie := sleeper(t, "zombie").Process
+	if err := zombie.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for !isDead(zombie.Pid) {
+		time.Sleep(time.Millisecond) // it is not to be waited for
+	}
+	alive := sleeper(t, "alive").Process.Pid
+	const nobody = 5_000_000 // above the largest number of a process
+	for name, test := range map[string]struct {
+		pid, parent int
+		v           verdict
+		looks       int
+	}{
+		"a stranger":          {alive, self, stranger, 1},
+		"a dead one":          {zombie.Pid, self, stranger, 2},
+		"one that is gone":    {nobody, self, stranger, 2},
+		"another one's child": {alive, 1, stranger, 2},
+		"prey each time":      {alive, self, prey, 5},
+	} {
+		looks := 0
+		for s := newSweep(); looks < 5 && s.goesOn(); looks++ {
+			s.note(test.pid, test.parent, test.v)
+		}
+		if looks != test.looks {
+			t.Errorf("%s: %d looks, want %d", name, looks, test.looks)
+		}
+	}
+	s := newSweep()
+	s.until = time.Now().Add(-time.Second) // it has waited enough
+	looks := 0
+	for ; s.goesOn(); looks++ {
+		s.note(alive, self, unclear)
+	}
+	if looks != 1 {
+		t.Errorf("out of patience: %d looks, want 1", looks)
+	}
+	s = newSweep()
+	for pid := nobody; s.goesOn(); pid++ { // somebody else each time
+		looks++
+		s.note(pid, self, stranger)
+	}
+	if looks != 1+sweepVain {
+		t.Errorf("in vain: %d looks, want %d", looks-1, sweepVain)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -91,25 +92,33 @@ func (r *reaper) release() {
 // below a dead one can an orphan come.
 func KillOrphans() {
 	for s := newSweep(); s.goesOn(); {
-		pids := orphans()
-		held, ok := heldPids() // after it: a child of our own is held from its beginning
-		if !ok {
-			return
-		}
+		pids, ok := strays()
+		s.rest = !ok
 		for _, pid := range pids {
-			v := stranger
-			if !held[pid] && destroy(pid) {
-				v = prey
-			}
-			s.note(pid, v)
+			s.note(pid, os.Getpid(), destroy(pid, os.Getpid()))
 		}
 	}
+}
+
+// strays returns the orphans that this process is not going to wait for.
+func strays() (pids []int, ok bool) {
+	// While a child of our own is being started it is in the list a moment before
+	// its pidfd is held.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	pids, ok = orphans()
+	held, told := heldPids()
+	if !told {
+		return nil, false
+	}
+	return slices.DeleteFunc(pids, func(pid int) bool { return held[pid] }), ok
 }
 
 // reapOrphans waits for the dead orphans.
 func reapOrphans() {
 	var dead []int
-	for _, pid := range orphans() {
+	pids, _ := orphans() // whoever is missing is dead at the next look, too
+	for _, pid := range pids {
 		if isZombie(pid) {
 			dead = append(dead, pid)
 		}
@@ -122,7 +131,7 @@ func reapOrphans() {
 	held, ok := heldPids()
 	for _, pid := range dead {
 		if ok && !held[pid] {
-			_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+			_ = reap(pid)
 		}
 	}
 }

@@ -168,6 +168,12 @@ func (p *process) wait() {
 			return
 		}
 	}
+	p.waitid()
+}
+
+// waitid returns when the child can be reaped: once it is dead, and nobody traces
+// it any more.
+func (p *process) waitid() {
 	for {
 		var info unix.Siginfo
 		err := unix.Waitid(unix.P_PID, p.pid, &info, unix.WEXITED|unix.WNOWAIT, nil)
@@ -218,8 +224,10 @@ func (p *process) killTree() {
 		_ = p.send(p.pid, syscall.SIGKILL) // its main thread may have ended
 		return
 	}
-	killAll(freeze(p.pid))
+	below := freeze(p.pid)
+	below.kill()
 	p.signalGroup(syscall.SIGKILL)
+	below.await()
 }
 
 // clear kills all that the dead child has left, reaps it, and tells how it
@@ -251,8 +259,10 @@ func (p *process) clearCgroup() (oomKilled bool) {
 }
 
 func (p *process) reap() ending {
+	p.waitid()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	started.Delete(p.pid) // while the number is still its own
 	var status syscall.WaitStatus
 	var usage syscall.Rusage
 	var err error
@@ -262,7 +272,6 @@ func (p *process) reap() ending {
 		}
 	}
 	p.reaped = true
-	started.Delete(p.pid)
 	// Not before: while it is open, a reaper knows that the child is ours.
 	if p.pidfd != nil {
 		_ = p.pidfd.Close()

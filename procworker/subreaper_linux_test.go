@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -29,6 +30,7 @@ var linuxRoles = map[string]func(string) int{
 	"headless": playHeadless,
 	"traced":   playTraced,
 	"tracer":   playTracer,
+	"strace":   playStrace,
 	"actor":    playActor,
 	"bomber":   playBomber,
 	"bomb":     playBomb,
@@ -119,6 +121,35 @@ func TestSubreaperOfATracedChild(t *testing.T) {
 	if left := alive(m); len(left) > 0 {
 		t.Errorf("alive after Serve: %v", left)
 	}
+}
+
+// A tracer that wants to know of the end of what it traces, as strace does, is
+// stopped when the tree is killed, and cannot let it die.
+func TestTracerInTheTree(t *testing.T) {
+	t.Parallel()
+	w := asChild(t, "strace")
+	m := mark(t, w)
+	w.Stop.Grace = 20 * time.Millisecond
+	serve(t, w).awaitReady().stop()
+	if left := alive(m); len(left) > 0 {
+		t.Errorf("alive after Serve: %v", left)
+	}
+}
+
+func playStrace(string) int {
+	signal.Ignore(syscall.SIGTERM)
+	runtime.LockOSThread()
+	traced := exec.Command("sleep", "1000")
+	traced.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if traced.Start() != nil {
+		return 2
+	}
+	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(traced.Process.Pid), 0, unix.PTRACE_O_TRACEEXIT, 0, 0)
+	if errno != 0 {
+		return 3
+	}
+	announce()
+	select {}
 }
 
 // playTraced is traced once it has said that it is ready: any signal stops it then.

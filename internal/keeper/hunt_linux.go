@@ -31,7 +31,8 @@ func Hunt(ctx context.Context, cookie string) (killed int, err error) {
 			return h.killed, fmt.Errorf("search for processes of the daemon: %w", err)
 		case len(s.prey) > 0:
 			clean, vain = 0, 0
-			if err := h.kill(ctx); err != nil {
+			before := h.killed
+			if err := h.kill(ctx); err != nil && h.killed == before {
 				return h.killed, err
 			}
 		case s.unclear && rests < huntRests:
@@ -124,6 +125,7 @@ func (h *hunter) prey() (found scene, err error) {
 // kill stops all that is found until nobody new turns up, and then kills it.
 func (h *hunter) kill(ctx context.Context) (err error) {
 	for range freezeTries {
+		known := len(h.stopped)
 		var found scene
 		if found, err = h.prey(); err != nil {
 			break // those that are stopped are killed nevertheless
@@ -133,7 +135,8 @@ func (h *hunter) kill(ctx context.Context) (err error) {
 			h.stop(s)
 			moving = moving || !s.stopped()
 		}
-		if !moving {
+		// Who has been stopped since the look began may have started others by then.
+		if !moving && len(h.stopped) == known {
 			break
 		}
 		rest(ctx) // nothing tells when they have stopped

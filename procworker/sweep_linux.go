@@ -1,0 +1,99 @@
+package procworker
+
+import (
+	"time"
+)
+
+// A sweep looks at the orphans again and again, until a look has told all.
+type sweep struct {
+	before, now map[absence]bool // of the last look, and of this one
+	again       bool             // this look may have missed somebody
+	rest        bool             // somebody, or something, was unclear
+	until       time.Time        // then it rests no more; zero: it has not yet
+	vain        int              // looks in a row that found nobody to kill
+}
+
+// An absence is that of a process whose children are somebody else's.
+type absence struct {
+	pid  int
+	dead bool // a zombie; else gone, or below another parent
+}
+
+const (
+	// sweepVain bounds the looks that find nobody. Where processes come and end
+	// all the time, each look may have missed somebody; so many in a row have not.
+	sweepVain = 100
+	// sweepPatience bounds the waiting for those that are unclear. Executing a
+	// program takes some moments, and the end of a large process as well.
+	sweepPatience = 5 * time.Second
+)
+
+func newSweep() *sweep { return &sweep{again: true} }
+
+// goesOn reports whether another look is needed, and when it is time for it.
+func (s *sweep) goesOn() bool {
+	if s.rest && s.until.IsZero() {
+		s.until = time.Now().Add(sweepPatience)
+	}
+	switch {
+	case s.rest && time.Now().Before(s.until):
+		time.Sleep(time.Millisecond) // nothing tells when they have arrived
+	case !s.again || s.vain >= sweepVain:
+		return false
+	default:
+		s.vain++
+	}
+	s.before, s.now = s.now, make(map[absence]bool)
+	s.again, s.rest = false, false
+	return true
+}
+
+// note notes what a look has told of a process that was below that parent. Prey
+// has been killed by now, so its children are orphans.
+//
+// One that has died since the list was read may have left children behind that
+// are not in it. And if it was waited for, the kernel may have skipped somebody:
+// it goes on behind the last entry that it has told, and has to count if that is
+// not there any more (get_children_pid in fs/proc/array.c).
+func (s *sweep) note(pid, parent int, v verdict) {
+	switch v {
+	case prey:
+		s.again, s.vain = true, 0
+		return
+	case unclear:
+		s.rest = true
+	}
+	now, err := readStat(pid)
+	switch {
+	case err != nil && !isGone(err):
+		s.rest = true
+	case err != nil || now.parent != parent:
+		s.miss(absence{pid: pid})
+	case now.dead():
+		s.miss(absence{pid: pid, dead: true})
+	}
+}
+
+// miss notes an absence, which is no news if it was one at the last look: zombies
+// stay, and so does who is hidden from us.
+func (s *sweep) miss(a absence) {
+	s.now[a] = true
+	s.again = s.again || !s.before[a]
+}
+
+// look kills a process that belongs to a child, or else what does below it, such
+// as below one that has cleared its environment since.
+func (s *sweep) look(pid, parent, child int, cookie string) {
+	v := belongs(pid, child, cookie)
+	switch v {
+	case prey:
+		v = destroy(pid, parent)
+	case stranger:
+		below, ok := children(pid)
+		s.rest = s.rest || !ok
+		for _, p := range below {
+			s.look(p, pid, child, cookie)
+		}
+	}
+	s.note(pid, parent, v)
+}
