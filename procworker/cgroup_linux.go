@@ -232,7 +232,7 @@ func killSpared(dir string) {
 			for _, pid := range cgroupMembers(path) {
 				if h, err := open(pid, func(stat) bool { return slices.Contains(cgroupMembers(path), pid) }); err == nil {
 					handles{h}.kill()
-					_ = unix.Close(int(h))
+					handles{h}.close()
 				}
 			}
 		}

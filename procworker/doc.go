@@ -28,7 +28,9 @@
 // The polite message if there is one, then a signal to its process group,
 // then SIGKILL to its whole tree; see [Stop]. With the first two goes SIGCONT,
 // because a stopped process reads nothing and ignores SIGTERM. [Worker.Kill] skips to the last step at any
-// time.
+// time. A signal that this process ignores, as SIGHUP below nohup, the child ignores
+// as well, until it says otherwise (execve(2)); one that it has asked for with
+// [signal.Notify] it does not.
 //
 // # Ready
 //

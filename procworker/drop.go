@@ -19,6 +19,11 @@ func (o *output) drop() {
 
 	chunk := make([]byte, 32<<10)
 	inLine := broken || cut > 0
+	spare := 0 // a byte that is not counted: a broken line gets an end in its place
+	if broken {
+		spare = 1
+	}
+	spared := 0
 	for skipped := 0; !o.ended; {
 		o.mu.Unlock()
 		n, err := o.src.Read(chunk)
@@ -36,12 +41,16 @@ func (o *output) drop() {
 		if n > 0 && end == n {
 			inLine = chunk[n-1] != '\n'
 		}
-		o.skip(chunk[:end])
+		if end > 0 {
+			o.skip(chunk[:end], spare)
+			spare, spared = 0, spared+spare
+		}
 		if kept := chunk[end:n]; len(kept) > 0 {
 			o.resume(kept, broken)
 			return
 		}
 		if err != nil {
+			o.lost.add(0, spared) // it gets none
 			o.end()
 		}
 	}
@@ -49,10 +58,10 @@ func (o *output) drop() {
 
 // The caller of each of the following holds o.mu.
 
-// skip counts what is dropped of the output.
-func (o *output) skip(p []byte) {
+// skip counts what is dropped of the output, but for so many bytes.
+func (o *output) skip(p []byte, spare int) {
 	if len(p) > 0 {
-		o.lost.add(bytes.Count(p, []byte("\n")), len(p))
+		o.lost.add(bytes.Count(p, []byte("\n")), len(p)-spare)
 		o.open = p[len(p)-1] != '\n'
 	}
 }
@@ -70,13 +79,11 @@ func (o *output) hasRoom(turn int) bool {
 	return !o.shut && o.turn > turn && o.ring.used() < outputQueue/2
 }
 
-// resume goes on with p after something was dropped. The end that a broken line
-// gets is in the place of a byte of what was.
+// resume goes on with p after something was dropped.
 func (o *output) resume(p []byte, broken bool) {
 	o.closeLine() // one that is too long to wait for its end
 	if broken {
 		o.ring.write([]byte("\n"), outputQueue)
-		o.lost.add(0, -1)
 	}
 	o.ring.write(p, outputQueue)
 }

@@ -43,6 +43,8 @@ func (h handle) mayKill() bool {
 	return !errors.Is(unix.PidfdSendSignal(int(h), 0, nil, 0), unix.EPERM)
 }
 
+func (h handle) stop() error { return unix.PidfdSendSignal(int(h), unix.SIGSTOP, nil, 0) }
+
 // handles are those of some processes, parents first.
 type handles []handle
 
@@ -54,6 +56,12 @@ func (hs handles) kill() {
 	}
 }
 
+func (hs handles) close() {
+	for _, h := range hs {
+		_ = unix.Close(int(h))
+	}
+}
+
 // deathTimeout is how long the killed may take. One that waits for a disk or for
 // who traces it takes longer.
 const deathTimeout = 10 * time.Second
@@ -62,43 +70,60 @@ const deathTimeout = 10 * time.Second
 // deathTimeout, and closes the handles. All must have been killed before: one
 // may be traced by another one.
 func (hs handles) await() {
-	deadline := time.Now().Add(deathTimeout)
+	var alive []unix.PollFd
 	for _, h := range hs {
-		for h.mayKill() {
-			left := max(0, time.Until(deadline).Milliseconds())
-			if _, err := unix.Poll([]unix.PollFd{{Fd: int32(h), Events: unix.POLLIN}}, int(left)); !errors.Is(err, unix.EINTR) {
-				break
-			}
+		if h.mayKill() {
+			alive = append(alive, unix.PollFd{Fd: int32(h), Events: unix.POLLIN})
+		} else {
+			_ = unix.Close(int(h))
 		}
-		_ = unix.Close(int(h))
+	}
+	isDead := func(p unix.PollFd) bool {
+		if p.Revents != 0 {
+			_ = unix.Close(int(p.Fd))
+		}
+		return p.Revents != 0
+	}
+	for deadline := time.Now().Add(deathTimeout); len(alive) > 0; {
+		n, err := unix.Poll(alive, int(max(0, time.Until(deadline).Milliseconds())))
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil || n == 0:
+			for _, p := range alive {
+				_ = unix.Close(int(p.Fd))
+			}
+			return
+		default:
+			alive = slices.DeleteFunc(alive, isDead)
+		}
 	}
 }
 
-// freezeTries bounds, in milliseconds, how long a process may take to stop.
-const freezeTries = 200
+// freezePatience bounds how long a tree may take to stop. What waits for a disk,
+// or for the program of a child of vfork(2), does not stop.
+const freezePatience = time.Second
 
 // A freezer stops processes and keeps handles of them.
 type freezer struct {
 	below  handles
 	seen   map[int]bool
-	moving bool // somebody was still running at the last look
+	moving bool // somebody was new, or still running, at the last look
 }
 
 // freeze stops a process and all that hangs below it, and returns handles of
-// the latter. What is not stopped can start more between the look
-// and the kill; that would then hang below nobody.
-func freeze(pid int) handles {
-	stops := syscall.Kill(pid, syscall.SIGSTOP) == nil
+// the latter. What is not stopped can start more between the look and the kill;
+// that would then hang below nobody.
+func freeze(pid int, stop func() error) handles {
+	stops := stop() == nil
 	f := freezer{seen: make(map[int]bool)}
-	for range freezeTries {
+	for deadline := time.Now().Add(freezePatience); ; {
 		f.moving = stops && moves(pid)
 		f.look(pid)
-		if !f.moving {
-			break
+		if !f.moving || time.Now().After(deadline) {
+			return f.below
 		}
 		time.Sleep(time.Millisecond) // nothing tells when they have stopped
 	}
-	return f.below
 }
 
 func (f *freezer) look(pid int) {
@@ -112,9 +137,10 @@ func (f *freezer) look(pid int) {
 				f.moving = f.moving || !isGone(err)
 				continue
 			}
-			stops = unix.PidfdSendSignal(int(h), unix.SIGSTOP, nil, 0) == nil
+			stops = h.stop() == nil
 			f.seen[child] = stops
 			f.below = append(f.below, h)
+			f.moving = true // it may have ended, and its children be a child's
 		}
 		f.moving = f.moving || stops && moves(child)
 		f.look(child)
@@ -126,7 +152,7 @@ func (f *freezer) look(pid int) {
 func moves(pid int) bool {
 	s, err := readStat(pid)
 	if err != nil || s.dead() {
-		return false
+		return err != nil && !isGone(err)
 	}
 	if s.threads < 2 {
 		return !s.stopped()
@@ -144,41 +170,51 @@ func moves(pid int) bool {
 }
 
 // awaitGroup returns when no member of a killed group is alive that this process
-// may kill. Nearly always the first look tells.
+// may kill, or after deathTimeout. Its leader has been reaped. Nearly always the
+// first look tells.
 func awaitGroup(group int) {
-	killed := make(map[int]bool)
-	for syscall.Kill(-group, 0) == nil {
-		pid, member := findMember(group, killed)
-		if member == nil {
+	deadline := time.Now().Add(deathTimeout)
+	for syscall.Kill(-group, 0) == nil && time.Now().Before(deadline) {
+		members, ok := living(group)
+		switch {
+		case len(members) > 0:
+			members.kill()
+			members.await()
+		case ok:
 			return // only zombies are left
+		default:
+			time.Sleep(time.Millisecond) // nothing tells when there are descriptors again
 		}
-		killed[pid] = true // once: one that is not dead then will not die soon
-		member.kill()
-		member.await()
 	}
 }
 
-// findMember returns a living member of a group, except those; nil if there is
-// none.
-func findMember(group int, except map[int]bool) (pid int, member handles) {
-	entries, _ := os.ReadDir("/proc")
+// living returns the members of a group without a leader that are alive and that
+// this process may kill. It is not ok if there may be others.
+func living(group int) (members handles, ok bool) {
+	entries, err := os.ReadDir("/proc")
+	ok = err == nil
+	inGroup := func(s stat) bool { return s.group == group && !s.dead() }
 	for _, entry := range entries {
 		pid, err := strconv.Atoi(entry.Name())
-		if err != nil || except[pid] {
-			continue
-		}
-		inGroup := func(s stat) bool { return s.group == group && !s.dead() }
-		if s, err := readStat(pid); err != nil || !inGroup(s) {
-			continue
-		}
-		h, err := open(pid, inGroup)
 		if err != nil {
 			continue
 		}
-		if h.mayKill() {
-			return pid, handles{h}
+		s, err := readStat(pid)
+		if err == nil && inGroup(s) {
+			var h handle
+			if h, err = open(pid, inGroup); err == nil && h.mayKill() {
+				members = append(members, h)
+			} else if err == nil {
+				_ = unix.Close(int(h))
+			}
 		}
-		_ = unix.Close(int(h))
+		ok = ok && (err == nil || isGone(err))
 	}
-	return 0, nil
+	// As long as the group lives, nobody else gets its number. If somebody has, these
+	// are of another group.
+	if !errors.Is(syscall.Kill(group, 0), syscall.ESRCH) {
+		members.close()
+		return nil, true
+	}
+	return members, ok
 }

@@ -40,29 +40,8 @@ func hunt(child int, cookie string) {
 				s.look(pid, os.Getpid(), child, cookie)
 			}
 		}
+		s.kill()
 	}
-}
-
-// destroy kills a process with all that hangs below it, and reaps it if it is an
-// orphan of ours. It is prey if it is dead then, and unclear for want of
-// descriptors. Else it has become another user's, is held by a disk, or by who
-// traces it, who is told of its end first (ptrace(2)).
-func destroy(pid, parent int) verdict {
-	orphan := parent == os.Getpid()
-	h, err := open(pid, func(s stat) bool { return s.parent == parent && (orphan || !s.dead()) })
-	if isGone(err) {
-		return stranger
-	}
-	if err != nil {
-		return unclear
-	}
-	all := append(handles{h}, freeze(pid)...)
-	all.kill()
-	all.await()
-	if orphan && reap(pid) || !orphan && isDead(pid) {
-		return prey
-	}
-	return stranger
 }
 
 func isDead(pid int) bool {
@@ -104,6 +83,9 @@ func belongs(pid, child int, cookie string) verdict {
 	// from one program to the next, or to its end, where its children become
 	// ours (Linux 6.18 says ESRCH then, as if it were gone already).
 	now, gone := readStat(pid)
+	if gone != nil && !isGone(gone) {
+		return unclear
+	}
 	if gone == nil && !now.dead() && (err != nil || now.memory != before.memory || !now.memory.settled()) {
 		return unclear
 	}

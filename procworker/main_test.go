@@ -38,6 +38,9 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(play(arg))
 	}
+	if signal.Ignored(syscall.SIGHUP) { // below nohup; a child would ignore it, too
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/poppobuilder/poppobuilder/procworker.serveForks"))
 }
 

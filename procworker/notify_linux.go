@@ -61,7 +61,7 @@ func (p *process) sent(s sender) bool {
 		if v == prey || hangsBelow(s.pid, p.pid) {
 			return true
 		}
-		if _, err := readStat(s.pid); isGone(err) {
+		if now, err := readStat(s.pid); isGone(err) || err == nil && now.dead() {
 			return s.uid == p.uid || s.uid == uint32(os.Geteuid())
 		}
 		if v == stranger {

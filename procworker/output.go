@@ -170,7 +170,7 @@ func (o *output) read(limit int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.shut {
-		o.skip(free[:n])
+		o.skip(free[:n], 0)
 	} else {
 		o.ring.extend(n)
 	}

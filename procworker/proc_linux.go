@@ -35,7 +35,7 @@ func orphans() (pids []int, ok bool) {
 	ok = true
 	forkers.Range(func(thread, _ any) bool {
 		list, err := readNumbers(threadFile(thread.(int)), nil)
-		ok = ok && err == nil
+		ok = ok && (err == nil || isGone(err))
 		for _, pid := range list {
 			if _, ours := started.Load(pid); !ours {
 				pids = append(pids, pid)
@@ -44,7 +44,7 @@ func orphans() (pids []int, ok bool) {
 		return true
 	})
 	pids, err := readNumbers(orphansFile(), pids)
-	return pids, ok && err == nil
+	return pids, ok && (err == nil || isGone(err))
 }
 
 // readNumbers appends the numbers in a file to pids.
@@ -61,21 +61,30 @@ func readNumbers(file string, pids []int) ([]int, error) {
 // children returns the children of all threads of a process; of one that is
 // gone there are none. It is not ok if there may be others.
 func children(pid int) (pids []int, ok bool) {
-	tasks, err := os.ReadDir(procPath(pid, "task"))
-	ok = err == nil || isGone(err)
-	for _, task := range tasks {
-		pids, err = readNumbers(procPath(pid, "task/"+task.Name()+"/children"), pids)
-		ok = ok && (err == nil || isGone(err))
+	for range 3 { // those of a thread that ends meanwhile go to one that has been read
+		tasks, err := os.ReadDir(procPath(pid, "task"))
+		ended := false
+		pids, ok = nil, err == nil || isGone(err)
+		for _, task := range tasks {
+			pids, err = readNumbers(procPath(pid, "task/"+task.Name()+"/children"), pids)
+			ended = ended || err != nil && isGone(err)
+			ok = ok && (err == nil || isGone(err))
+		}
+		if !ended {
+			break
+		}
 	}
 	return pids, ok
 }
 
-// isGone reports whether an error of a file in /proc says that its process is
-// not there, or hidden from us: hidepid=2 says the same of it, and hidepid=1 that
-// it is not permitted (proc(5)). Others come from a want of descriptors or memory,
-// and tell nothing.
+// isGone reports whether an error of a file in /proc, or of pidfd_open(2), says
+// that its process is not there, or out of our reach: hidepid=1 says that it is not
+// permitted, hidepid=2 that it is not there (proc(5)), and a kernel or a sandbox
+// may have no pidfds. Others come from a want of descriptors or memory, and tell
+// nothing.
 func isGone(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) || errors.Is(err, fs.ErrPermission)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) ||
+		errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOSYS)
 }
 
 // Fields of /proc/PID/stat, proc_pid_stat(5), counted from the state as 0.

@@ -147,7 +147,6 @@ func TestSweepEndsAfterACalmLook(t *testing.T) {
 		"a dead one":          {zombie.Pid, self, stranger, 2},
 		"one that is gone":    {nobody, self, stranger, 2},
 		"another one's child": {alive, 1, stranger, 2},
-		"prey each time":      {alive, self, prey, 5},
 	} {
 		looks := 0
 		for s := newSweep(); looks < 5 && s.goesOn(); looks++ {

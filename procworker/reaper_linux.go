@@ -48,9 +48,14 @@ func Subreaper() (release func(), err error) {
 	return sync.OnceFunc(r.release), nil
 }
 
-// reaperPause is how long the reaper rests after it has looked: orphans may
-// stay zombies for that long, but a storm of deaths does not keep it busy.
-const reaperPause = 100 * time.Millisecond
+const (
+	// reaperPause is how long the reaper rests after it has looked: orphans may
+	// stay zombies for that long, but a storm of deaths does not keep it busy.
+	reaperPause = 100 * time.Millisecond
+	// reaperLooks is how often it looks for one whose pidfd is held: until who
+	// kills it has given it up.
+	reaperLooks = int(2 * deathTimeout / reaperPause)
+)
 
 // A reaper waits for orphans.
 type reaper struct {
@@ -60,13 +65,18 @@ type reaper struct {
 
 func (r *reaper) serve() {
 	defer close(r.done)
-	for {
-		select {
-		case <-r.quit:
-			return
-		case <-r.deaths:
+	for looks := 0; ; looks = max(0, looks-1) {
+		if looks == 0 {
+			select {
+			case <-r.quit:
+				return
+			case <-r.deaths:
+				looks = reaperLooks
+			}
 		}
-		reapOrphans()
+		if reapOrphans() {
+			looks = 0
+		}
 		select {
 		case <-r.quit:
 			return
@@ -91,16 +101,21 @@ func (r *reaper) release() {
 // children are subreapers themselves, whenever one of them has ended: only from
 // below a dead one can an orphan come.
 func KillOrphans() {
+	killingOrphans.Lock() // or each would leave to the other what that holds
+	defer killingOrphans.Unlock()
 	for s := newSweep(); s.goesOn(); {
 		pids, ok := strays()
 		s.rest = !ok
 		for _, pid := range pids {
-			s.note(pid, os.Getpid(), destroy(pid, os.Getpid()))
+			s.take(pid, os.Getpid())
 		}
+		s.kill()
 	}
 }
 
-// strays returns the orphans that this process is not going to wait for.
+var killingOrphans sync.Mutex
+
+// strays returns the orphans that nobody in this process holds.
 func strays() (pids []int, ok bool) {
 	// While a child of our own is being started it is in the list a moment before
 	// its pidfd is held.
@@ -114,17 +129,17 @@ func strays() (pids []int, ok bool) {
 	return slices.DeleteFunc(pids, func(pid int) bool { return held[pid] }), ok
 }
 
-// reapOrphans waits for the dead orphans.
-func reapOrphans() {
+// reapOrphans waits for the dead orphans. It reports whether it has waited for all.
+func reapOrphans() bool {
 	var dead []int
-	pids, _ := orphans() // whoever is missing is dead at the next look, too
+	pids, all := orphans()
 	for _, pid := range pids {
 		if isZombie(pid) {
 			dead = append(dead, pid)
 		}
 	}
 	if len(dead) == 0 {
-		return
+		return all
 	}
 	// After the look at the dead: whoever will wait for one of them has held
 	// its pidfd since before it could die.
@@ -132,8 +147,11 @@ func reapOrphans() {
 	for _, pid := range dead {
 		if ok && !held[pid] {
 			_ = reap(pid)
+		} else {
+			all = false // who holds it may just have killed it
 		}
 	}
+	return all
 }
 
 func isZombie(pid int) bool {

@@ -202,7 +202,14 @@ func (p *process) signal(sig os.Signal) error {
 	return p.send(p.pid, number)
 }
 
-func (p *process) signalGroup(sig syscall.Signal) { _ = p.send(-p.pid, sig) }
+// signalGroup signals the child's group, and the child itself if it has gone to
+// another one (setpgid(2)).
+func (p *process) signalGroup(sig syscall.Signal) {
+	_ = p.send(-p.pid, sig)
+	if group, err := syscall.Getpgid(p.pid); err == nil && group != p.pid {
+		_ = p.send(p.pid, sig)
+	}
+}
 
 func (p *process) send(target int, sig syscall.Signal) error {
 	p.mu.Lock()
@@ -224,7 +231,7 @@ func (p *process) killTree() {
 		_ = p.send(p.pid, syscall.SIGKILL) // its main thread may have ended
 		return
 	}
-	below := freeze(p.pid)
+	below := freeze(p.pid, func() error { return p.send(p.pid, syscall.SIGSTOP) })
 	below.kill()
 	p.signalGroup(syscall.SIGKILL)
 	below.await()

@@ -57,7 +57,10 @@ func (p *process) signal(sig os.Signal) error { return p.os.Signal(sig) }
 
 func (p *process) signalGroup(sig syscall.Signal) { _ = syscall.Kill(-p.pid, sig) }
 
-func (p *process) killTree() { p.signalGroup(syscall.SIGKILL) }
+func (p *process) killTree() {
+	p.signalGroup(syscall.SIGKILL)
+	_ = p.signal(syscall.SIGKILL) // it may have gone to another group (setpgid(2))
+}
 
 // clear tells how the dead child ended; wait has killed its group.
 func (p *process) clear() ending {

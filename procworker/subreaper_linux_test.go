@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -30,6 +29,8 @@ var linuxRoles = map[string]func(string) int{
 	"headless": playHeadless,
 	"traced":   playTraced,
 	"tracer":   playTracer,
+	"holder":   playHolder,
+	"migrant":  playMigrant,
 	"strace":   playStrace,
 	"actor":    playActor,
 	"bomber":   playBomber,
@@ -94,94 +95,6 @@ func TestSubreaper(t *testing.T) {
 			}
 		})
 	}
-}
-
-// The end of a traced child is told to its tracer first. This one does not care,
-// and is the child's own.
-func TestSubreaperOfATracedChild(t *testing.T) {
-	becomeSubreaper(t)
-	w := asChild(t, "traced")
-	m := mark(t, w)
-	s := serve(t, w).awaitReady()
-	status := "/proc/" + strconv.Itoa(w.Snapshot().PID) + "/status"
-	for {
-		text, err := os.ReadFile(status)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !strings.Contains(string(text), "TracerPid:\t0\n") {
-			break
-		}
-		time.Sleep(time.Millisecond) // nothing tells
-	}
-	if err := w.Signal(syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	_ = s.end()
-	if left := alive(m); len(left) > 0 {
-		t.Errorf("alive after Serve: %v", left)
-	}
-}
-
-// A tracer that wants to know of the end of what it traces, as strace does, is
-// stopped when the tree is killed, and cannot let it die.
-func TestTracerInTheTree(t *testing.T) {
-	t.Parallel()
-	w := asChild(t, "strace")
-	m := mark(t, w)
-	w.Stop.Grace = 20 * time.Millisecond
-	serve(t, w).awaitReady().stop()
-	if left := alive(m); len(left) > 0 {
-		t.Errorf("alive after Serve: %v", left)
-	}
-}
-
-func playStrace(string) int {
-	signal.Ignore(syscall.SIGTERM)
-	runtime.LockOSThread()
-	traced := exec.Command("sleep", "1000")
-	traced.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if traced.Start() != nil {
-		return 2
-	}
-	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(traced.Process.Pid), 0, unix.PTRACE_O_TRACEEXIT, 0, 0)
-	if errno != 0 {
-		return 3
-	}
-	announce()
-	select {}
-}
-
-// playTraced is traced once it has said that it is ready: any signal stops it then.
-func playTraced(string) int {
-	r, gate, err := os.Pipe()
-	if err != nil {
-		return 2
-	}
-	tracer := exec.Command(os.Args[0])
-	tracer.Env = append(os.Environ(), envChild+"=tracer "+strconv.Itoa(os.Getpid()))
-	tracer.Stdin = r
-	tracer.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	_ = unix.Prctl(unix.PR_SET_PTRACER, ^uintptr(0), 0, 0, 0) // for Yama; without it, all may
-	if tracer.Start() != nil {
-		return 3
-	}
-	announce()
-	gate.Close()
-	select {}
-}
-
-func playTracer(arg string) int {
-	pid, err := strconv.Atoi(arg)
-	if err != nil {
-		return 2
-	}
-	_, _ = os.Stdin.Read(make([]byte, 1))
-	runtime.LockOSThread()
-	if unix.PtraceSeize(pid) != nil {
-		return 3
-	}
-	select {}
 }
 
 // A child that uses this package itself is killed: what has escaped from its

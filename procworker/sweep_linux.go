@@ -1,16 +1,30 @@
 package procworker
 
 import (
+	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// A sweep looks at the orphans again and again, until a look has told all.
+// A sweep looks at the orphans again and again, until a look has told all. Whom a
+// look finds is killed at its end, so that none waits for the death of another.
 type sweep struct {
+	found []victim
+	stuck map[int]bool // those that have outlived that
+
 	before, now map[absence]bool // of the last look, and of this one
 	again       bool             // this look may have missed somebody
 	rest        bool             // somebody, or something, was unclear
 	until       time.Time        // then it rests no more; zero: it has not yet
-	vain        int              // looks in a row that found nobody to kill
+	vain        int              // looks in a row that found no orphan to kill
+}
+
+// A victim is a process that is to be killed, with all that hangs below it. All
+// are stopped.
+type victim struct {
+	pid, parent int
+	tree        handles
 }
 
 // An absence is that of a process whose children are somebody else's.
@@ -26,9 +40,12 @@ const (
 	// sweepPatience bounds the waiting for those that are unclear. Executing a
 	// program takes some moments, and the end of a large process as well.
 	sweepPatience = 5 * time.Second
+	// sweepVictims bounds how many are found by one look, for each takes a
+	// descriptor at least.
+	sweepVictims = 64
 )
 
-func newSweep() *sweep { return &sweep{again: true} }
+func newSweep() *sweep { return &sweep{again: true, stuck: make(map[int]bool)} }
 
 // goesOn reports whether another look is needed, and when it is time for it.
 func (s *sweep) goesOn() bool {
@@ -48,21 +65,15 @@ func (s *sweep) goesOn() bool {
 	return true
 }
 
-// note notes what a look has told of a process that was below that parent. Prey
-// has been killed by now, so its children are orphans.
+// note notes what a look has told of a process that was below that parent, if it
+// is not a victim.
 //
 // One that has died since the list was read may have left children behind that
 // are not in it. And if it was waited for, the kernel may have skipped somebody:
 // it goes on behind the last entry that it has told, and has to count if that is
 // not there any more (get_children_pid in fs/proc/array.c).
 func (s *sweep) note(pid, parent int, v verdict) {
-	switch v {
-	case prey:
-		s.again, s.vain = true, 0
-		return
-	case unclear:
-		s.rest = true
-	}
+	s.rest = s.rest || v == unclear
 	now, err := readStat(pid)
 	switch {
 	case err != nil && !isGone(err):
@@ -81,13 +92,14 @@ func (s *sweep) miss(a absence) {
 	s.again = s.again || !s.before[a]
 }
 
-// look kills a process that belongs to a child, or else what does below it, such
-// as below one that has cleared its environment since.
+// look looks for a process that belongs to a child, or else for what does below
+// it, such as below one that has cleared its environment since.
 func (s *sweep) look(pid, parent, child int, cookie string) {
 	v := belongs(pid, child, cookie)
 	switch v {
 	case prey:
-		v = destroy(pid, parent)
+		s.take(pid, parent)
+		return
 	case stranger:
 		below, ok := children(pid)
 		s.rest = s.rest || !ok
@@ -96,4 +108,49 @@ func (s *sweep) look(pid, parent, child int, cookie string) {
 		}
 	}
 	s.note(pid, parent, v)
+}
+
+// take makes a process a victim.
+func (s *sweep) take(pid, parent int) {
+	if len(s.found) == sweepVictims {
+		s.again = true
+		return
+	}
+	orphan := parent == os.Getpid()
+	h, err := open(pid, func(now stat) bool { return now.parent == parent && (orphan || !now.dead()) })
+	switch {
+	case isGone(err):
+		s.note(pid, parent, stranger)
+	case err != nil:
+		s.note(pid, parent, unclear)
+	case s.stuck[pid]:
+		_ = unix.Close(int(h))
+	default:
+		tree := append(handles{h}, freeze(pid, h.stop)...)
+		s.found = append(s.found, victim{pid: pid, parent: parent, tree: tree})
+	}
+}
+
+// kill kills the victims, and reaps those that are orphans of ours; what hangs
+// below them will be. One that is not dead then has become another user's, or is
+// held by a disk, or by who traces it, who is told of its end first (ptrace(2)).
+func (s *sweep) kill() {
+	var all handles
+	for _, v := range s.found {
+		all = append(all, v.tree...)
+	}
+	all.kill()
+	all.await()
+	for _, v := range s.found {
+		orphan := v.parent == os.Getpid()
+		switch {
+		case orphan && reap(v.pid):
+			s.again, s.vain = true, 0
+		case isDead(v.pid):
+			s.again = true
+		default:
+			s.stuck[v.pid] = true
+		}
+	}
+	s.found = nil
 }

@@ -18,7 +18,7 @@ const Supported = true
 //
 // The error tells what could not be killed, or that /proc cannot be read.
 func Hunt(ctx context.Context, cookie string) (killed int, err error) {
-	h := hunter{cookie: cookie, immune: make(map[string]bool), stopped: make(map[string]int)}
+	h := hunter{cookie: cookie, dead: make(map[string]bool), immune: make(map[string]bool), stopped: make(map[string]int)}
 	// A process that appears while the list is read may be missing in it, so
 	// only two looks without prey are the end.
 	for clean, vain, rests := 0, 0, 0; clean < 2 && vain < huntVain; {
@@ -66,6 +66,7 @@ const (
 type hunter struct {
 	cookie string
 	killed int
+	dead   map[string]bool // by sighting.key: those that are among the killed
 	immune map[string]bool // by sighting.key: those that it may not kill
 	gone   map[int]bool    // at the last look
 
@@ -124,7 +125,7 @@ func (h *hunter) prey() (found scene, err error) {
 
 // kill stops all that is found until nobody new turns up, and then kills it.
 func (h *hunter) kill(ctx context.Context) (err error) {
-	for range freezeTries {
+	for deadline := time.Now().Add(freezePatience); ; {
 		known := len(h.stopped)
 		var found scene
 		if found, err = h.prey(); err != nil {
@@ -136,14 +137,17 @@ func (h *hunter) kill(ctx context.Context) (err error) {
 			moving = moving || !s.stopped()
 		}
 		// Who has been stopped since the look began may have started others by then.
-		if !moving && len(h.stopped) == known {
+		if !moving && len(h.stopped) == known || ctx.Err() != nil || time.Now().After(deadline) {
 			break
 		}
 		rest(ctx) // nothing tells when they have stopped
 	}
-	for _, fd := range h.stopped {
+	for key, fd := range h.stopped {
 		_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
-		h.killed++
+		if !h.dead[key] {
+			h.dead[key] = true
+			h.killed++
+		}
 	}
 	for key, fd := range h.stopped {
 		awaitDeath(ctx, fd)
@@ -153,8 +157,8 @@ func (h *hunter) kill(ctx context.Context) (err error) {
 	return err
 }
 
-// freezeTries bounds, in milliseconds, how long they may take to stop.
-const freezeTries = 200
+// freezePatience bounds how long they may take to stop.
+const freezePatience = time.Second
 
 // stop stops a process that was seen, and keeps its pidfd, if it has not done so.
 func (h *hunter) stop(s sighting) {
@@ -163,9 +167,9 @@ func (h *hunter) stop(s sighting) {
 	}
 	fd, err := unix.PidfdOpen(s.pid, 0)
 	if err != nil {
-		return // it is gone
+		return // it is gone, or there is no descriptor for it before others are killed
 	}
-	if now, ok := see(s.pid); !ok || now.key() != s.key() {
+	if now, err := see(s.pid); err != nil || now.key() != s.key() {
 		_ = unix.Close(fd) // its number is somebody else's by now
 		return
 	}

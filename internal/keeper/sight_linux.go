@@ -8,6 +8,8 @@ import (
 	"os"
 	"slices"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
 // A sighting is a process as one look at /proc shows it.
@@ -78,14 +80,18 @@ func look(cookie string, onSight func(sighting)) (all []sighting, gone []int, er
 		if err != nil || pid == self {
 			continue
 		}
-		s, ok := see(pid)
-		if !ok || s.dead() {
+		s, err := see(pid)
+		switch {
+		case err == nil && !s.dead():
+		case err == nil || isGone(err):
 			gone = append(gone, pid)
+		default:
+			s.unclear = true
 		}
-		if !ok {
+		if isGone(err) {
 			continue
 		}
-		if !s.kernel && !s.dead() {
+		if err == nil && !s.kernel && !s.dead() {
 			s.carries, s.unclear = search(s, cookie)
 			if s.carries {
 				onSight(s)
@@ -115,21 +121,28 @@ const (
 // see tells about a process. One whose main thread has ended looks like a
 // zombie, but lives: another thread tells about it. If those come and end faster
 // than they can be read about, it is running.
-func see(pid int) (sighting, bool) {
-	s, ok := seeIn(pid, procFile(pid, ""))
-	if !ok || !s.dead() || s.threads < 2 {
-		return s, ok
+func see(pid int) (sighting, error) {
+	s, err := seeIn(pid, procFile(pid, ""))
+	if err != nil || !s.dead() || s.threads < 2 {
+		return s, err
 	}
 	for thread := range threads(pid) {
 		if !thread.dead() {
 			thread.start = s.start
-			return thread, true
+			return thread, nil
 		}
 	}
-	if s, ok = seeIn(pid, procFile(pid, "")); s.threads > 1 {
+	if s, err = seeIn(pid, procFile(pid, "")); s.threads > 1 {
 		s.state = 'R'
 	}
-	return s, ok
+	return s, err
+}
+
+// isGone reports whether an error of a file in /proc says that its process is not
+// there, or hidden from us (hidepid, proc(5)). Others come from a want of
+// descriptors or memory, and tell nothing.
+func isGone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.ESRCH)
 }
 
 // threads tells about the threads of a process.
@@ -137,8 +150,8 @@ func threads(pid int) iter.Seq[sighting] {
 	return func(yield func(sighting) bool) {
 		tasks, _ := os.ReadDir(procFile(pid, "task"))
 		for _, task := range tasks {
-			thread, ok := seeIn(pid, procFile(pid, "task/"+task.Name()+"/"))
-			if ok && !yield(thread) {
+			thread, err := seeIn(pid, procFile(pid, "task/"+task.Name()+"/"))
+			if err == nil && !yield(thread) {
 				return
 			}
 		}
@@ -146,15 +159,16 @@ func threads(pid int) iter.Seq[sighting] {
 }
 
 // seeIn reads what the file stat in that folder of /proc tells.
-func seeIn(pid int, dir string) (s sighting, ok bool) {
+func seeIn(pid int, dir string) (s sighting, err error) {
+	s.pid = pid
 	text, err := os.ReadFile(dir + "stat")
 	if err != nil {
-		return s, false
+		return s, err
 	}
 	// The name, in parentheses, may hold anything.
 	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
 	if len(fields) <= fieldEnvEnd {
-		return s, false
+		return s, fs.ErrNotExist // such as a file without text of one that has ended
 	}
 	number := func(field int) int {
 		n, _ := strconv.Atoi(string(fields[field]))
@@ -173,7 +187,7 @@ func seeIn(pid int, dir string) (s sighting, ok bool) {
 			code: string(fields[fieldCode]), stack: string(fields[fieldStack]),
 			envStart: string(fields[fieldEnvStart]), envEnd: string(fields[fieldEnvEnd]),
 		},
-	}, true
+	}, nil
 }
 
 // search looks for the cookie. Where it is not, not all may have been there to be
@@ -187,6 +201,9 @@ func search(s sighting, cookie string) (found, unclear bool) {
 	if errors.Is(err, fs.ErrPermission) {
 		return false, false // another user's, or as good as that
 	}
-	now, ok := see(s.pid)
-	return false, ok && !now.dead() && (err != nil || now.memory != s.memory || !now.memory.settled())
+	now, gone := see(s.pid)
+	if gone != nil {
+		return false, !isGone(gone)
+	}
+	return false, !now.dead() && (err != nil || now.memory != s.memory || !now.memory.settled())
 }

@@ -26,8 +26,8 @@ func TestSearchWhileProgramsAreExecuted(t *testing.T) {
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
 	strange, unclear := 0, 0
 	for range 2000 {
-		s, ok := see(cmd.Process.Pid)
-		if !ok || s.dead() {
+		s, err := see(cmd.Process.Pid)
+		if err != nil || s.dead() {
 			t.Fatalf("it has ended: %+v", s)
 		}
 		switch carries, soon := search(s, cookie); {
@@ -52,8 +52,8 @@ func TestSearchWithoutEnvironment(t *testing.T) {
 	}
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
 	for range 100_000 { // it may not have arrived yet
-		s, ok := see(cmd.Process.Pid)
-		if !ok {
+		s, err := see(cmd.Process.Pid)
+		if err != nil {
 			t.Fatal("it is not seen")
 		}
 		switch carries, unclear := search(s, "x"); {
