@@ -43,6 +43,8 @@ func (h handle) mayKill() bool {
 	return !errors.Is(unix.PidfdSendSignal(int(h), 0, nil, 0), unix.EPERM)
 }
 
+func (h handle) isDead() bool { return isReadable(uintptr(h)) }
+
 func (h handle) stop() error { return unix.PidfdSendSignal(int(h), unix.SIGSTOP, nil, 0) }
 
 // handles are those of some processes, parents first.
@@ -67,82 +69,77 @@ func (hs handles) close() {
 const deathTimeout = 10 * time.Second
 
 // await returns when all are dead that this process may kill, or after
-// deathTimeout, and closes the handles. All must have been killed before: one
-// may be traced by another one.
+// deathTimeout. All must have been killed before: one may be traced by another.
 func (hs handles) await() {
 	var alive []unix.PollFd
 	for _, h := range hs {
 		if h.mayKill() {
 			alive = append(alive, unix.PollFd{Fd: int32(h), Events: unix.POLLIN})
-		} else {
-			_ = unix.Close(int(h))
 		}
-	}
-	isDead := func(p unix.PollFd) bool {
-		if p.Revents != 0 {
-			_ = unix.Close(int(p.Fd))
-		}
-		return p.Revents != 0
 	}
 	for deadline := time.Now().Add(deathTimeout); len(alive) > 0; {
 		n, err := unix.Poll(alive, int(max(0, time.Until(deadline).Milliseconds())))
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case err != nil || n == 0:
-			for _, p := range alive {
-				_ = unix.Close(int(p.Fd))
-			}
-			return
-		default:
-			alive = slices.DeleteFunc(alive, isDead)
+		if errors.Is(err, unix.EINTR) {
+			continue
 		}
+		if err != nil || n == 0 {
+			return
+		}
+		alive = slices.DeleteFunc(alive, func(p unix.PollFd) bool { return p.Revents != 0 })
 	}
 }
 
-// freezePatience bounds how long a tree may take to stop. What waits for a disk,
-// or for the program of a child of vfork(2), does not stop.
-const freezePatience = time.Second
+const (
+	// freezePatience bounds how long a tree may take to stop, in freezeLooks looks at
+	// least. What waits for a disk, or for the program of a child of vfork(2), does
+	// not stop.
+	freezePatience = 200 * time.Millisecond
+	freezeLooks    = 10
+)
 
 // A freezer stops processes and keeps handles of them.
 type freezer struct {
 	below  handles
-	seen   map[int]bool
-	moving bool // somebody was new, or still running, at the last look
+	seen   map[int]func() error // stops it
+	moving bool                 // somebody was new, or still running, at the last look
 }
 
 // freeze stops a process and all that hangs below it, and returns handles of
 // the latter. What is not stopped can start more between the look and the kill;
 // that would then hang below nobody.
-func freeze(pid int, stop func() error) handles {
-	stops := stop() == nil
-	f := freezer{seen: make(map[int]bool)}
-	for deadline := time.Now().Add(freezePatience); ; {
-		f.moving = stops && moves(pid)
+func freeze(pid int, stop func() error, deadline time.Time) handles {
+	f := freezer{seen: make(map[int]func() error)}
+	for looks := 1; ; looks++ {
+		f.moving = false
+		f.halt(pid, stop)
 		f.look(pid)
-		if !f.moving || time.Now().After(deadline) {
+		if !f.moving || looks >= freezeLooks && time.Now().After(deadline) {
 			return f.below
 		}
 		time.Sleep(time.Millisecond) // nothing tells when they have stopped
 	}
 }
 
+// halt stops a process that moves: once more if somebody has continued it.
+func (f *freezer) halt(pid int, stop func() error) {
+	f.moving = moves(pid) && stop() == nil || f.moving
+}
+
 func (f *freezer) look(pid int) {
 	pids, ok := children(pid)
 	f.moving = f.moving || !ok
 	for _, child := range pids {
-		stops, seen := f.seen[child]
-		if !seen {
+		if f.seen[child] == nil {
 			h, err := open(child, func(s stat) bool { return s.parent == pid })
 			if err != nil {
 				f.moving = f.moving || !isGone(err)
 				continue
 			}
-			stops = h.stop() == nil
-			f.seen[child] = stops
+			f.seen[child] = h.stop
 			f.below = append(f.below, h)
 			f.moving = true // it may have ended, and its children be a child's
 		}
-		f.moving = f.moving || stops && moves(child)
+		f.halt(child, f.seen[child])
 		f.look(child)
 	}
 }
@@ -180,6 +177,7 @@ func awaitGroup(group int) {
 		case len(members) > 0:
 			members.kill()
 			members.await()
+			members.close()
 		case ok:
 			return // only zombies are left
 		default:

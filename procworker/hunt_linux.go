@@ -44,11 +44,6 @@ func hunt(child int, cookie string) {
 	}
 }
 
-func isDead(pid int) bool {
-	s, err := readStat(pid)
-	return isGone(err) || err == nil && s.dead()
-}
-
 // reap waits for an orphan that is dead, and reports whether it was.
 func reap(pid int) bool {
 	for {

@@ -61,19 +61,19 @@ func readNumbers(file string, pids []int) ([]int, error) {
 // children returns the children of all threads of a process; of one that is
 // gone there are none. It is not ok if there may be others.
 func children(pid int) (pids []int, ok bool) {
-	for range 3 { // those of a thread that ends meanwhile go to one that has been read
-		tasks, err := os.ReadDir(procPath(pid, "task"))
-		ended := false
-		pids, ok = nil, err == nil || isGone(err)
-		for _, task := range tasks {
-			pids, err = readNumbers(procPath(pid, "task/"+task.Name()+"/children"), pids)
-			ended = ended || err != nil && isGone(err)
-			ok = ok && (err == nil || isGone(err))
-		}
-		if !ended {
-			break
+	tasks, err := os.ReadDir(procPath(pid, "task"))
+	ok = err == nil || isGone(err)
+	read := func(thread string) {
+		pids, err = readNumbers(procPath(pid, "task/"+thread+"/children"), pids)
+		ok = ok && (err == nil || isGone(err))
+	}
+	main := strconv.Itoa(pid)
+	for _, task := range tasks {
+		if task.Name() != main {
+			read(task.Name())
 		}
 	}
+	read(main) // last: the children of a thread that ends meanwhile go to it
 	return pids, ok
 }
 

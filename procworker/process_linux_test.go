@@ -133,7 +133,7 @@ func TestSweepEndsAfterACalmLook(t *testing.T) {
 	if err := zombie.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	for !isDead(zombie.Pid) {
+	for !isZombie(zombie.Pid) {
 		time.Sleep(time.Millisecond) // it is not to be waited for
 	}
 	alive := sleeper(t, "alive").Process.Pid

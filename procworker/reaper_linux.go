@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -101,8 +102,14 @@ func (r *reaper) release() {
 // children are subreapers themselves, whenever one of them has ended: only from
 // below a dead one can an orphan come.
 func KillOrphans() {
-	killingOrphans.Lock() // or each would leave to the other what that holds
-	defer killingOrphans.Unlock()
+	ticket := orphanKills.asked.Add(1)
+	orphanKills.mu.Lock() // or each would leave to the other what that holds
+	defer orphanKills.mu.Unlock()
+	if orphanKills.done >= ticket {
+		return // somebody has begun and ended since
+	}
+	ticket = orphanKills.asked.Load()
+	defer func() { orphanKills.done = ticket }()
 	for s := newSweep(); s.goesOn(); {
 		pids, ok := strays()
 		s.rest = !ok
@@ -113,7 +120,12 @@ func KillOrphans() {
 	}
 }
 
-var killingOrphans sync.Mutex
+// orphanKills lets those who call [KillOrphans] while it goes on share the next time.
+var orphanKills struct {
+	asked atomic.Uint64
+	mu    sync.Mutex
+	done  uint64 // so many have got what they asked for
+}
 
 // strays returns the orphans that nobody in this process holds.
 func strays() (pids []int, ok bool) {

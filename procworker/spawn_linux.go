@@ -231,10 +231,13 @@ func (p *process) killTree() {
 		_ = p.send(p.pid, syscall.SIGKILL) // its main thread may have ended
 		return
 	}
-	below := freeze(p.pid, func() error { return p.send(p.pid, syscall.SIGSTOP) })
+	stop := func() error { return p.send(p.pid, syscall.SIGSTOP) }
+	below := freeze(p.pid, stop, time.Now().Add(freezePatience))
 	below.kill()
 	p.signalGroup(syscall.SIGKILL)
+	_ = p.send(p.pid, syscall.SIGKILL)
 	below.await()
+	below.close()
 }
 
 // clear kills all that the dead child has left, reaps it, and tells how it

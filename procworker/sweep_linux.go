@@ -3,28 +3,29 @@ package procworker
 import (
 	"os"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // A sweep looks at the orphans again and again, until a look has told all. Whom a
 // look finds is killed at its end, so that none waits for the death of another.
 type sweep struct {
-	found []victim
-	stuck map[int]bool // those that have outlived that
+	found    []victim
+	below    handles      // of what hangs below them
+	stuck    map[int]bool // those that have outlived that
+	freezing time.Time    // until then this look may rest for those that do not stop
 
 	before, now map[absence]bool // of the last look, and of this one
 	again       bool             // this look may have missed somebody
 	rest        bool             // somebody, or something, was unclear
 	until       time.Time        // then it rests no more; zero: it has not yet
 	vain        int              // looks in a row that found no orphan to kill
+	end         time.Time        // from then on all looks are in vain
 }
 
 // A victim is a process that is to be killed, with all that hangs below it. All
 // are stopped.
 type victim struct {
 	pid, parent int
-	tree        handles
+	handle      handle
 }
 
 // An absence is that of a process whose children are somebody else's.
@@ -40,12 +41,17 @@ const (
 	// sweepPatience bounds the waiting for those that are unclear. Executing a
 	// program takes some moments, and the end of a large process as well.
 	sweepPatience = 5 * time.Second
+	// sweepTime bounds how long others may be started that are to be killed: by one
+	// that does not look like it.
+	sweepTime = time.Minute
 	// sweepVictims bounds how many are found by one look, for each takes a
 	// descriptor at least.
 	sweepVictims = 64
 )
 
-func newSweep() *sweep { return &sweep{again: true, stuck: make(map[int]bool)} }
+func newSweep() *sweep {
+	return &sweep{again: true, stuck: make(map[int]bool), end: time.Now().Add(sweepTime)}
+}
 
 // goesOn reports whether another look is needed, and when it is time for it.
 func (s *sweep) goesOn() bool {
@@ -62,6 +68,7 @@ func (s *sweep) goesOn() bool {
 	}
 	s.before, s.now = s.now, make(map[absence]bool)
 	s.again, s.rest = false, false
+	s.freezing = time.Now().Add(freezePatience)
 	return true
 }
 
@@ -95,6 +102,9 @@ func (s *sweep) miss(a absence) {
 // look looks for a process that belongs to a child, or else for what does below
 // it, such as below one that has cleared its environment since.
 func (s *sweep) look(pid, parent, child int, cookie string) {
+	if s.full() {
+		return
+	}
 	v := belongs(pid, child, cookie)
 	switch v {
 	case prey:
@@ -110,10 +120,16 @@ func (s *sweep) look(pid, parent, child int, cookie string) {
 	s.note(pid, parent, v)
 }
 
+// full reports whether the rest is for the next look.
+func (s *sweep) full() bool {
+	full := len(s.found) == sweepVictims
+	s.again = s.again || full
+	return full
+}
+
 // take makes a process a victim.
 func (s *sweep) take(pid, parent int) {
-	if len(s.found) == sweepVictims {
-		s.again = true
+	if s.full() {
 		return
 	}
 	orphan := parent == os.Getpid()
@@ -124,10 +140,10 @@ func (s *sweep) take(pid, parent int) {
 	case err != nil:
 		s.note(pid, parent, unclear)
 	case s.stuck[pid]:
-		_ = unix.Close(int(h))
+		handles{h}.close()
 	default:
-		tree := append(handles{h}, freeze(pid, h.stop)...)
-		s.found = append(s.found, victim{pid: pid, parent: parent, tree: tree})
+		s.found = append(s.found, victim{pid: pid, parent: parent, handle: h})
+		s.below = append(s.below, freeze(pid, h.stop, s.freezing)...)
 	}
 }
 
@@ -135,22 +151,30 @@ func (s *sweep) take(pid, parent int) {
 // below them will be. One that is not dead then has become another user's, or is
 // held by a disk, or by who traces it, who is told of its end first (ptrace(2)).
 func (s *sweep) kill() {
+	begin := time.Now()
 	var all handles
 	for _, v := range s.found {
-		all = append(all, v.tree...)
+		all = append(all, v.handle)
 	}
+	all = append(all, s.below...)
 	all.kill()
 	all.await()
 	for _, v := range s.found {
-		orphan := v.parent == os.Getpid()
 		switch {
-		case orphan && reap(v.pid):
-			s.again, s.vain = true, 0
-		case isDead(v.pid):
+		case v.parent == os.Getpid() && reap(v.pid):
+			s.again = true
+			if begin.Before(s.end) {
+				s.vain = 0
+			}
+		case v.handle.isDead():
 			s.again = true
 		default:
-			s.stuck[v.pid] = true
+			s.stuck[v.pid] = v.handle.mayKill()
 		}
 	}
-	s.found = nil
+	all.close() // not before: a handle keeps others from reaping
+	s.found, s.below = nil, nil
+	if !s.until.IsZero() {
+		s.until = s.until.Add(time.Since(begin))
+	}
 }

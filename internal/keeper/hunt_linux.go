@@ -125,7 +125,8 @@ func (h *hunter) prey() (found scene, err error) {
 
 // kill stops all that is found until nobody new turns up, and then kills it.
 func (h *hunter) kill(ctx context.Context) (err error) {
-	for deadline := time.Now().Add(freezePatience); ; {
+	deadline := time.Now().Add(freezePatience)
+	for looks := 1; ; looks++ {
 		known := len(h.stopped)
 		var found scene
 		if found, err = h.prey(); err != nil {
@@ -137,7 +138,8 @@ func (h *hunter) kill(ctx context.Context) (err error) {
 			moving = moving || !s.stopped()
 		}
 		// Who has been stopped since the look began may have started others by then.
-		if !moving && len(h.stopped) == known || ctx.Err() != nil || time.Now().After(deadline) {
+		if !moving && len(h.stopped) == known || ctx.Err() != nil ||
+			looks >= freezeLooks && time.Now().After(deadline) {
 			break
 		}
 		rest(ctx) // nothing tells when they have stopped
@@ -157,8 +159,12 @@ func (h *hunter) kill(ctx context.Context) (err error) {
 	return err
 }
 
-// freezePatience bounds how long they may take to stop.
-const freezePatience = time.Second
+const (
+	// freezePatience bounds how long they may take to stop, in freezeLooks looks at
+	// least.
+	freezePatience = 200 * time.Millisecond
+	freezeLooks    = 10
+)
 
 // stop stops a process that was seen, and keeps its pidfd, if it has not done so.
 func (h *hunter) stop(s sighting) {
