@@ -3,10 +3,12 @@ package procworker_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -186,6 +188,43 @@ func TestSubreaperStealsNothing(t *testing.T) {
 	if zombies := zombieChildren(t); len(zombies) > 0 {
 		t.Errorf("nobody has waited for %d children", len(zombies))
 	}
+}
+
+// Whoever calls KillOrphans finds all dead that were there before, also while
+// another one is killing them.
+func TestKillOrphansTogether(t *testing.T) {
+	becomeSubreaper(t)
+	t.Cleanup(procworker.KillOrphans)
+	const count = 30
+	m := "orphans of " + strconv.Itoa(os.Getpid())
+	w := shell(t, fmt.Sprintf(`for i in $(seq %d); do setsid env -i PATH="$PATH" sh -c 'while :; do sleep 1000; done' '%s' & done; read line <&3`, count, m))
+	s := serve(t, w)
+	leaders := func() []int { // without those that are about to execute sleep
+		return slices.DeleteFunc(marked(m), func(pid int) bool {
+			group, err := syscall.Getpgid(pid)
+			return err != nil || group != pid
+		})
+	}
+	for len(leaders()) < count { // they have cleared their environment
+		time.Sleep(time.Millisecond)
+	}
+	s.stop()
+	pids := leaders()
+	if len(pids) != count {
+		t.Fatalf("%d orphans, want %d", len(pids), count)
+	}
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			procworker.KillOrphans()
+			for _, pid := range pids { // at once
+				if syscall.Kill(pid, 0) == nil {
+					t.Errorf("%d is there after KillOrphans", pid)
+				}
+			}
+		})
+	}
+	group.Wait()
 }
 
 // A child that its owner has not waited for yet is no orphan. In a process of
