@@ -75,15 +75,16 @@
 // called [Subreaper]; both at once give the better of each.
 //
 // Everywhere a child leads a process group of its own, which has got SIGKILL
-// before Serve returns, however the child ended, and a child with a channel
-// sees its end when this process is gone. On Linux, signals never meet a
-// recycled process id: the group is signalled before the child is reaped. What
-// has become another user whom this process may not signal (sudo) is ended by
-// the cgroup only. A process that does not die of SIGKILL within 10 s, because it
-// waits for a disk or is traced from outside, is not waited for any longer, unless
-// it is the child itself. A subreaper knows its own by a random variable,
-// POPPOBUILDER_SPAWN, in the environment, which a child that uses this package
-// hands on. Who has made its environment unreadable counts as one that has cleared
-// it: by PR_SET_DUMPABLE (prctl(2)), by unmapping it, or by becoming another user
-// below a process without CAP_SYS_PTRACE, which Docker withholds by default.
+// before Serve returns, however the child ended, and a child with a channel sees
+// its end when this process is gone. On Linux, signals never meet a recycled
+// process id: the group is signalled before the child is reaped, and single
+// processes through pidfds. What has become another user whom this process may not
+// signal (sudo) is ended by the cgroup only. A process that does not die of
+// SIGKILL within 10 s, because it waits for a disk or is traced from outside, is
+// not waited for any longer, unless it is the child itself. A subreaper knows its
+// own by a random variable, POPPOBUILDER_SPAWN, in the environment, which a child
+// that uses this package hands on. Who has made its environment unreadable counts
+// as one that has cleared it: by PR_SET_DUMPABLE (prctl(2)), by unmapping it, or
+// by becoming another user below a process without CAP_SYS_PTRACE, which Docker
+// withholds by default.
 package procworker

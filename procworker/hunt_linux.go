@@ -24,7 +24,7 @@ func isSubreaper() bool {
 type verdict int
 
 const (
-	stranger verdict = iota // it does not belong to the child, or cannot be killed
+	stranger verdict = iota // it does not belong to the child, or is gone
 	unclear                 // it is on its way to another program, or to its end
 	prey                    // it belongs to the child
 )
